@@ -1,0 +1,176 @@
+# Copyright: Contributors to airstack.backbone
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The deployment description: what the platform shall be, as the inventory's variables say it.
+
+``VARIABLES`` is the whole public interface of the plan. ``read`` turns variables into a ``Description``, or into
+every problem that they have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .fields import (
+    Entry,
+    duration,
+    flag,
+    listing,
+    mapping,
+    matching,
+    nearest,
+    one_of,
+    read_entry,
+    record,
+    scalar,
+    whole_number,
+)
+from .problems import Problem
+
+LONGEST_ENVIRONMENT = 32  # PostgreSQL's 63 bytes for a name hold airflow_<environment>_results and a suffix
+LONGEST_QUEUE = 80  # SQS's limit for a queue's name, the tightest of the brokers'
+
+_NAME = "a name of lower-case letters, digits and underscores that begins with a letter, up to 32 characters"
+_name = matching(r"[a-z][a-z0-9_]{0,31}", _NAME)
+_environment = matching(
+    rf"(?=.{{1,{LONGEST_ENVIRONMENT}}}\Z)[a-z][a-z0-9]*(-[a-z0-9]+)*",
+    f"a name of lower-case letters, digits and single hyphens, up to {LONGEST_ENVIRONMENT} characters",
+)
+_queue = matching(
+    rf"(?!celery)[A-Za-z0-9][A-Za-z0-9_-]{{0,{LONGEST_QUEUE - 1}}}",
+    f"a queue's name: letters, digits, underscores and hyphens, up to {LONGEST_QUEUE} characters, not beginning with"
+    " celery",
+)
+_version = matching(r"3\.3\.[0-9]{1,3}", "an Airflow version of the 3.3 series in quotes, such as '3.3.2'")
+_absolute = matching(r"/(?!.*(//|/\.\.?(/|\Z)))[^\0\n]*[^/\0\n]", "an absolute path without . and .. in it")
+_storage = matching(
+    r"(/[A-Za-z0-9_.-]*[A-Za-z0-9_-]){2,}",
+    "an absolute path of two levels or more, of letters, digits, . _ and -, such as /srv/airflow/dags",
+)
+_subdirectory = matching(r"(?!/)(?!(.*/)?\.\.?(/|\Z))[^\0\n]+", "a relative path that stays inside the source")
+_pattern = matching(r"[^\0\n]+", "a file name pattern, such as *.md or tests/")
+_bucket = matching(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "a bucket's name: 3 to 63 lower-case letters, digits, . and -")
+_url = matching(r"https?://[^\s/@]+(/[^\s@]*)?", "an address such as https://objects.example.com:8080, without credentials")
+_region = matching(r"[a-z0-9-]{1,40}", "a region's name, such as eu-west-1")
+_access_key = matching(r"[^\s\0]{1,128}", "an access key's public part")
+_user = matching(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}", "a user's name")
+_section = matching(r"[a-z][a-z0-9_]*", "a name of lower-case letters, digits and underscores, as in airflow.cfg")
+
+_source = record(
+    {
+        "name": Entry(_name, required=True),
+        "path": Entry(_absolute, required=True),
+        "subdirectory": Entry(_subdirectory),
+        "exclude": Entry(listing(_pattern, least=0), default=[]),
+        "queues": Entry(listing(_queue, unique=""), required=True),
+    }
+)
+_pool = record(
+    {
+        "name": Entry(_name, required=True),
+        "queues": Entry(listing(_queue, unique=""), required=True),
+        "concurrency": Entry(whole_number(1, 1000), default=16),
+    }
+)
+
+VARIABLES: dict[str, Entry] = {
+    "airflow_environment": Entry(_environment, required=True),
+    "airflow_version": Entry(_version, default="3.3.2"),
+    "airflow_platform": Entry(one_of("systemd"), default="systemd"),
+    "airflow_longest_task": Entry(duration, default=86400),
+    "airflow_database_provider": Entry(one_of("postgresql"), default="postgresql"),
+    "airflow_broker_provider": Entry(one_of("rabbitmq"), default="rabbitmq"),
+    "airflow_dag_storage_provider": Entry(one_of("directory"), default="directory"),
+    "airflow_dag_storage_path": Entry(_storage, default="/srv/airflow/dags"),
+    "airflow_log_store_provider": Entry(one_of("s3"), default="s3"),
+    "airflow_log_store_bucket": Entry(_bucket),
+    "airflow_log_store_endpoint_url": Entry(_url),
+    "airflow_log_store_region": Entry(_region, default="us-east-1"),
+    "airflow_log_store_access_keys": Entry(mapping(_name, _access_key), default={}),
+    "airflow_dag_sources": Entry(listing(_source, unique="name"), required=True),
+    "airflow_worker_pools": Entry(listing(_pool, unique="name"), required=True),
+    "airflow_routing_mode": Entry(one_of("enforce", "assign"), default="enforce"),
+    "airflow_api_port": Entry(whole_number(1024, 65535), default=8080),
+    "airflow_api_url": Entry(_url),
+    "airflow_admin_user": Entry(_user, default="admin"),
+    "airflow_settings": Entry(mapping(_section, mapping(_section, scalar)), default={}),
+    "airflow_secrets_required": Entry(flag, default=False),
+}
+
+
+@dataclass(frozen=True)
+class Source:
+    """One directory of DAGs: its place on the controller, and the queues where its tasks may run (the first by default)."""
+
+    name: str
+    path: str
+    queues: tuple[str, ...]
+    subdirectory: str | None = None
+    exclude: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Pool:
+    """One kind of worker: the queues that it consumes, and how many tasks each of its workers runs at once."""
+
+    name: str
+    queues: tuple[str, ...]
+    concurrency: int = 16
+
+
+@dataclass(frozen=True)
+class Description:
+    """A description whose every value is of the right kind. Fields are VARIABLES without the prefix airflow_."""
+
+    environment: str
+    version: str
+    platform: str
+    longest_task: int
+    database_provider: str
+    broker_provider: str
+    dag_storage_provider: str
+    dag_storage_path: str
+    log_store_provider: str
+    log_store_bucket: str | None
+    log_store_endpoint_url: str | None
+    log_store_region: str
+    log_store_access_keys: dict[str, str]
+    dag_sources: tuple[Source, ...]
+    worker_pools: tuple[Pool, ...]
+    routing_mode: str
+    api_port: int
+    api_url: str | None
+    admin_user: str
+    settings: dict[str, dict[str, str]]
+    secrets_required: bool
+
+
+def read(variables: Mapping[str, Any]) -> tuple[Description | None, list[Problem]]:
+    """The description that the variables give, or None and everything that is wrong with them.
+
+    variables: what the inventory defines, by name; a variable of VARIABLES that is absent or None takes its default.
+    Other names are looked at for slips of the pen alone: they may belong to a role.
+    """
+    problems: list[Problem] = [*_slips(variables)]
+    values = {
+        name.removeprefix("airflow_"): read_entry(entry, variables.get(name), name, problems)
+        for name, entry in VARIABLES.items()
+    }
+    if problems:
+        return None, problems
+    values["dag_sources"] = tuple(
+        Source(source["name"], source["path"], tuple(source["queues"]), source["subdirectory"], tuple(source["exclude"]))
+        for source in values["dag_sources"]
+    )
+    values["worker_pools"] = tuple(
+        Pool(pool["name"], tuple(pool["queues"]), pool["concurrency"]) for pool in values["worker_pools"]
+    )
+    return Description(**values), []
+
+
+def _slips(variables: Mapping[str, Any]) -> list[Problem]:
+    absent = [name for name in VARIABLES if variables.get(name) is None]
+    strangers = (name for name in variables if str(name).startswith("airflow_") and name not in VARIABLES)
+    slips = ((name, nearest(name, absent, 0.93)) for name in strangers)
+    return [Problem(name, variables[name], f"left out (did you mean {meant}?)") for name, meant in slips if meant]

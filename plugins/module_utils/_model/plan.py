@@ -1,0 +1,288 @@
+# Copyright: Contributors to airstack.backbone
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The plan: all that follows from a description and an inventory, before anything is touched.
+
+Pure: no I/O, no Ansible, no secret. The result is a plain dictionary, which every role reads as ``airflow_plan``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from . import description, secrets, timeouts
+from .description import Description, Pool
+from .inventory import Inventory
+from .problems import Problem
+from .routing import Routing
+
+SENTINEL = ".airflow-dag-storage"
+"""The file whose presence tells the DAG share from an empty mount point."""
+
+CENTRAL = {
+    "api-server": "airflow_api_servers",
+    "scheduler": "airflow_schedulers",
+    "dag-processor": "airflow_dag_processors",
+    "triggerer": "airflow_triggerers",
+}
+"""The components that are not workers, each with the group that overrides airflow_control for it."""
+
+SERVICE_GROUPS = {"database": "airflow_database", "broker": "airflow_broker"}
+"""The services that a host of the inventory provides, each with its group."""
+
+
+def make(variables: Mapping[str, Any], inventory: Inventory) -> tuple[dict[str, Any] | None, list[Problem]]:
+    """The plan of a platform, or None and every problem of its description.
+
+    variables: the inventory's variables by name (see description.VARIABLES).
+    inventory: groups and addresses of the hosts.
+    """
+    described, problems = description.read(variables)
+    if described is None:
+        return None, problems
+    routing = Routing(described.dag_sources, described.worker_pools)
+    problems = [*_reserved(described), *routing.problems(), *_placement_problems(described, inventory)]
+    if problems:
+        return None, problems
+    return _plan(described, inventory, routing), []
+
+
+def worker_group(pool: str) -> str:
+    """The group whose hosts run a pool's workers."""
+    return f"airflow_workers_{pool}"
+
+
+def _reserved(described: Description) -> list[Problem]:
+    """Names that mean something else already."""
+    pools = [pool.name for pool in described.worker_pools]
+    core = [
+        Problem(f"airflow_worker_pools[{at}].name", name, "another name: core means the central components")
+        for at, name in enumerate(pools)
+        if name == "core"
+    ]
+    strangers = [
+        Problem(f"airflow_log_store_access_keys.{name}", key, "the key of core or of a pool: core, " + ", ".join(pools))
+        for name, key in described.log_store_access_keys.items()
+        if name not in ("core", *pools)
+    ]
+    return core + strangers
+
+
+def _placement_problems(described: Description, inventory: Inventory) -> list[Problem]:
+    """Groups without a host, and hosts with two pools."""
+    needed = {
+        **{group: f"the {service}" for service, group in SERVICE_GROUPS.items()},
+        "airflow_control": "the central components",
+        **{worker_group(pool.name): f"the workers of pool {pool.name}" for pool in described.worker_pools},
+    }
+    empty = [
+        Problem(f"groups['{group}']", inventory.groups.get(group), f"an inventory group with a host for {purpose}")
+        for group, purpose in needed.items()
+        if not inventory.groups.get(group) and not _central_groups_complete(group, inventory)
+    ]
+    return empty + _crowded(described, inventory)
+
+
+def _central_groups_complete(group: str, inventory: Inventory) -> bool:
+    return group == "airflow_control" and all(inventory.groups.get(own) for own in CENTRAL.values())
+
+
+def _crowded(described: Description, inventory: Inventory) -> list[Problem]:
+    """A worker serves its running tasks' logs on one port of its host, the same for all workers."""
+    first: dict[str, str] = {}
+    problems = []
+    for pool in described.worker_pools:
+        group = worker_group(pool.name)
+        for host in inventory.hosts(group):
+            if host in first:
+                right = f"a host of its own: {host} is in {first[host]} already, and a host runs one pool's worker"
+                problems.append(Problem(f"groups['{group}']", host, right))
+            first.setdefault(host, group)
+    return problems
+
+
+def _plan(described: Description, inventory: Inventory, routing: Routing) -> dict[str, Any]:
+    components = _components(described, inventory)
+    log_store = _log_store(described, inventory)
+    return {
+        "environment": described.environment,
+        "platform": described.platform,
+        "airflow_version": described.version,
+        "longest_task": described.longest_task,
+        "timeouts": timeouts.solve(described.longest_task, described.broker_provider),
+        "hosts": _hosts(inventory, components),
+        "database": _database(described, inventory, components),
+        "broker": _broker(described, inventory, routing),
+        "dag_storage": _dag_storage(described, inventory, components),
+        "log_store": log_store,
+        "sources": [
+            {
+                "name": source.name,
+                "path": source.path,
+                "subdirectory": source.subdirectory,
+                "exclude": list(source.exclude),
+                "queues": list(source.queues),
+                "default_queue": source.queues[0],
+                "pools": routing.pools_of(source),
+            }
+            for source in described.dag_sources
+        ],
+        "pools": [
+            {
+                "name": pool.name,
+                "queues": list(pool.queues),
+                "sources": routing.sources_of(pool),
+                "concurrency": pool.concurrency,
+                "hosts": inventory.hosts(worker_group(pool.name)),
+            }
+            for pool in described.worker_pools
+        ],
+        "routing": routing.file(described),
+        "api": _api(described, inventory, components),
+        "components": components,
+        "settings": described.settings,
+        "secrets": secrets.needed([pool.name for pool in described.worker_pools], log_store),
+        "secrets_required": described.secrets_required,
+    }
+
+
+def _components(described: Description, inventory: Inventory) -> list[dict[str, Any]]:
+    """What runs where: name, kind, pool (None for the central components) and hosts."""
+    central = [
+        {"name": kind, "kind": kind, "pool": None, "hosts": inventory.hosts(group, "airflow_control")}
+        for kind, group in CENTRAL.items()
+    ]
+    workers = [
+        {
+            "name": f"worker-{pool.name}",
+            "kind": "worker",
+            "pool": pool.name,
+            "hosts": inventory.hosts(worker_group(pool.name)),
+        }
+        for pool in described.worker_pools
+    ]
+    return central + workers
+
+
+def _hosts_of(components: list[dict[str, Any]], *kinds: str) -> list[str]:
+    found = {host: None for component in components if component["kind"] in kinds for host in component["hosts"]}
+    return list(found)
+
+
+def _hosts(inventory: Inventory, components: list[dict[str, Any]]) -> list[dict[str, str]]:
+    services = [host for group in (*SERVICE_GROUPS.values(), "airflow_object_store") for host in inventory.hosts(group)]
+    names = dict.fromkeys([*services, *_hosts_of(components, *CENTRAL, "worker")])
+    return [{"name": name, "address": inventory.address(name)} for name in names]
+
+
+def _database(described: Description, inventory: Inventory, components: list[dict[str, Any]]) -> dict[str, Any]:
+    name = "airflow_" + described.environment.replace("-", "_")
+    results = f"{name}_results"
+    central, workers = _hosts_of(components, *CENTRAL), _hosts_of(components, "worker")
+    users = {host: [name, results] if host in central else [results] for host in dict.fromkeys(central + workers)}
+    return {
+        "provider": described.database_provider,
+        "host": inventory.address(inventory.hosts(SERVICE_GROUPS["database"])[0]),
+        "port": 5432,
+        "name": name,
+        "user": name,
+        "results_user": results,
+        "clients": [
+            {"name": host, "address": inventory.address(host), "users": allowed} for host, allowed in users.items()
+        ],
+    }
+
+
+def _broker(described: Description, inventory: Inventory, routing: Routing) -> dict[str, Any]:
+    user = f"airflow-{described.environment}"
+    return {
+        "provider": described.broker_provider,
+        "host": inventory.address(inventory.hosts(SERVICE_GROUPS["broker"])[0]),
+        "port": 5672,
+        "vhost": user,
+        "user": user,
+        "queues": routing.queues,
+        "pools": [_broker_pool(user, pool, inventory) for pool in described.worker_pools],
+    }
+
+
+def _broker_pool(user: str, pool: Pool, inventory: Inventory) -> dict[str, Any]:
+    return {
+        "name": pool.name,
+        "user": f"{user}-{pool.name}",
+        "secret": f"broker_{pool.name}",
+        "queues": list(pool.queues),
+        "worker_names": [f"{pool.name}@{host}" for host in inventory.hosts(worker_group(pool.name))],
+    }
+
+
+def _dag_storage(described: Description, inventory: Inventory, components: list[dict[str, Any]]) -> dict[str, Any]:
+    readers = _hosts_of(components, "dag-processor", "worker")
+    return {
+        "provider": described.dag_storage_provider,
+        "path": described.dag_storage_path,
+        "publisher": inventory.hosts("airflow_dag_publisher", CENTRAL["dag-processor"], "airflow_control")[0],
+        "readers": readers,
+        "sentinel": SENTINEL,
+    }
+
+
+def _log_store(described: Description, inventory: Inventory) -> dict[str, Any]:
+    bucket = described.log_store_bucket or f"airflow-{described.environment}-logs"
+    store = _object_store(inventory)
+    endpoint = f"http://{store['address']}:{store['port']}" if store else None
+    return {
+        "provider": described.log_store_provider,
+        "bucket": bucket,
+        "prefix": "logs",
+        "url": f"s3://{bucket}/logs",
+        "endpoint_url": described.log_store_endpoint_url or endpoint,
+        "region": described.log_store_region,
+        "identities": _identities(described, store),
+        "object_store": store,
+    }
+
+
+def _object_store(inventory: Inventory) -> dict[str, Any] | None:
+    """The platform's own object store, where a host of the inventory provides one."""
+    stores = inventory.hosts("airflow_object_store")
+    if not stores:
+        return None
+    return {
+        "provider": "swift",
+        "host": stores[0],
+        "address": inventory.address(stores[0]),
+        "port": 8080,
+        "account": "airflow",
+        "admin": {"user": "admin", "secret": "object_store_admin"},
+    }
+
+
+def _identities(described: Description, store: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """Who reads and writes logs with keys of its own; whoever is not listed uses the role of its machine."""
+    given = described.log_store_access_keys
+    listed = []
+    for name in ("core", *(pool.name for pool in described.worker_pools)):
+        pool = None if name == "core" else name
+        own = f"{store['account']}:{f'pool-{pool}' if pool else 'core'}" if store else None
+        if access_key := given.get(name, own):
+            listed.append(
+                {
+                    "name": name,
+                    "access_key": access_key,
+                    "secret": f"log_store_{pool}" if pool else "log_store",
+                    "given": name in given,
+                    "pool": pool,
+                }
+            )
+    return listed
+
+
+def _api(described: Description, inventory: Inventory, components: list[dict[str, Any]]) -> dict[str, Any]:
+    hosts = _hosts_of(components, "api-server")
+    return {
+        "url": described.api_url or f"http://{inventory.address(hosts[0])}:{described.api_port}",
+        "port": described.api_port,
+        "hosts": hosts,
+        "admin_user": described.admin_user,
+    }

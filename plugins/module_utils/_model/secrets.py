@@ -1,0 +1,57 @@
+# Copyright: Contributors to airstack.backbone
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Which secrets a platform needs, and how one is made where none was given. The values never enter the plan."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+import string
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+JWT_BYTES = 64
+"""HS512, which Airflow signs with, wants a key as long as its hash (RFC 7518, section 3.2)."""
+
+PASSWORD_LENGTH = 32
+_ALPHABET = string.ascii_letters + string.digits
+
+
+def _password() -> str:
+    return "".join(secrets.choice(_ALPHABET) for _index in range(PASSWORD_LENGTH))
+
+
+def _fernet_key() -> str:
+    return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
+
+
+def _key() -> str:
+    return secrets.token_urlsafe(JWT_BYTES)
+
+
+MAKERS: dict[str, Callable[[], str]] = {"password": _password, "fernet_key": _fernet_key, "key": _key}
+"""How a secret of each kind is made. A secret of the kind given belongs to somebody else, and cannot be."""
+
+
+def needed(pools: Iterable[str], log_store: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The secrets of a platform: name (the variable is airflow_secret_<name>), kind (one of MAKERS, or given), purpose.
+
+    log_store: the plan's log store, with its identities and its object store.
+    """
+    listed = [
+        ("database", "password", "the database role that owns Airflow's metadata"),
+        ("database_results", "password", "the database role that keeps Celery's results"),
+        ("fernet_key", "fernet_key", "encrypts connections and variables in the metadata database"),
+        ("jwt", "key", "signs the tokens of the execution API and the REST API"),
+        ("api", "key", "signs the UI's sessions and the requests for logs that are still on a worker"),
+        ("admin", "password", "the first user of the UI"),
+        ("broker", "password", "the broker user of the scheduler"),
+        *((f"broker_{pool}", "password", f"the broker user of the pool {pool}") for pool in pools),
+    ]
+    for identity in log_store["identities"]:
+        kind = "given" if identity["given"] else "password"
+        listed.append((identity["secret"], kind, f"the log store identity {identity['name']}"))
+    if log_store["object_store"]:
+        admin = log_store["object_store"]["admin"]
+        listed.append((admin["secret"], "password", "the object store's administrator, who makes the bucket"))
+    return [{"name": name, "kind": kind, "purpose": purpose} for name, kind, purpose in listed]
