@@ -1,0 +1,93 @@
+# Copyright: Contributors to airstack.backbone
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Gathers the platform's secrets: from variables, else from the environment's directory, else made once into it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.airstack.backbone.plugins.module_utils._model.secrets import MAKERS
+
+PREFIX = "airflow_secret_"
+
+
+class ActionModule(ActionBase):
+    """Needs no connection: everything happens on the controller."""
+
+    _requires_connection = False
+    _supports_check_mode = True
+    _supports_diff = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """See plugins/modules/secrets.py for the arguments and what is returned."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        result["_ansible_no_log"] = True
+        _validation, arguments = self.validate_argument_spec(
+            argument_spec={
+                "needed": {
+                    "type": "list",
+                    "elements": "dict",
+                    "required": True,
+                    "options": {
+                        "name": {"type": "str", "required": True},
+                        "kind": {"type": "str", "required": True, "choices": [*MAKERS, "given"]},
+                        "purpose": {"type": "str", "required": True},
+                    },
+                },
+                "directory": {"type": "path", "required": True},
+                "generate": {"type": "bool", "default": True},
+            }
+        )
+        directory = Path(arguments["directory"])
+        values = {**self._kept(directory, arguments["needed"]), **self._given(arguments["needed"], task_vars or {})}
+        missing = [secret for secret in arguments["needed"] if secret["name"] not in values]
+        refused = missing if not arguments["generate"] else [each for each in missing if each["kind"] == "given"]
+        if refused:
+            raise AnsibleActionFail(_refusal(refused, directory))
+        made = {secret["name"]: MAKERS[secret["kind"]]() for secret in missing}
+        if made and not self._task.check_mode:
+            made = _keep(directory, made)
+        return {**result, "changed": bool(made), "secrets": {**values, **made}, "generated": sorted(made)}
+
+    def _given(self, needed: list[dict[str, str]], variables: dict[str, Any]) -> dict[str, str]:
+        found = {secret["name"]: variables.get(PREFIX + secret["name"]) for secret in needed}
+        return {name: str(self._templar.template(value)) for name, value in found.items() if value is not None}
+
+    @staticmethod
+    def _kept(directory: Path, needed: list[dict[str, str]]) -> dict[str, str]:
+        files = {secret["name"]: directory / secret["name"] for secret in needed}
+        return {name: file.read_text(encoding="utf-8").strip() for name, file in files.items() if file.is_file()}
+
+
+def _refusal(missing: list[dict[str, str]], directory: Path) -> str:
+    lines = [f"  - {PREFIX}{secret['name']}: {secret['purpose']}" for secret in missing]
+    advice = f"Define each variable (from Ansible Vault or a secret store), or put its value into a file of {directory}."
+    return "\n".join(["These secrets are not given, and this environment does not make its own:", *lines, advice])
+
+
+def _keep(directory: Path, made: dict[str, str]) -> dict[str, str]:
+    """Write each secret once; where another run was faster, its value is the one that counts."""
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name, value in made.items():
+            fresh = directory / f".{name}.{os.getpid()}"
+            descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(value + "\n")
+            try:
+                os.link(fresh, directory / name)
+            except FileExistsError:
+                made = {**made, name: (directory / name).read_text(encoding="utf-8").strip()}
+            finally:
+                fresh.unlink()
+    except OSError as error:
+        raise AnsibleActionFail(
+            f"The generated secrets cannot be kept in {directory}: {error.strerror}. Make the directory writable, or set"
+            " airflow_secrets_directory to another one."
+        ) from error
+    return made

@@ -1,0 +1,78 @@
+#!/usr/bin/python
+# Copyright: Contributors to airstack.backbone
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: secrets
+short_description: Gather the secrets of an Airflow platform
+version_added: 0.1.0
+description:
+  - Takes each needed secret from the variable C(airflow_secret_<name>), else from the file of its name in O(directory).
+  - A secret that is in neither place is made once, and kept in O(directory) with mode 0600.
+  - Runs on the controller alone.
+options:
+  needed:
+    description: The secrets that the plan asks for.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      name:
+        description: Name of the secret, and of its file.
+        type: str
+        required: true
+      kind:
+        description: What it is. A secret that somebody else issues is V(given), and is never made.
+        type: str
+        required: true
+        choices: [password, fernet_key, key, given]
+      purpose:
+        description: What it is for, shown to a person who must provide it.
+        type: str
+        required: true
+  directory:
+    description: Where made secrets are kept. Keep it out of version control.
+    type: path
+    required: true
+  generate:
+    description: Whether missing secrets may be made. Where not, they are all named in one error.
+    type: bool
+    default: true
+attributes:
+  check_mode:
+    support: full
+    description: Missing secrets are made for the run alone, and not kept.
+  diff_mode:
+    support: none
+    description: Secrets are not shown.
+  action:
+    support: full
+    description: Runs on the controller, without a connection.
+author:
+  - Airstack Founders (@airstack)
+seealso:
+  - module: airstack.backbone.plan
+"""
+
+EXAMPLES = r"""
+- name: Gather the secrets of the platform
+  airstack.backbone.secrets:
+    needed: "{{ airflow_plan.secrets }}"
+    directory: "{{ inventory_dir }}/.secrets"
+  register: gathered
+  no_log: "{{ airflow_secure_logging }}"
+"""
+
+RETURN = r"""
+secrets:
+  description: Values by name. The whole result is hidden from output.
+  returned: success
+  type: dict
+generated:
+  description: Names of the secrets that were made by this run.
+  returned: success
+  type: list
+  elements: str
+"""
