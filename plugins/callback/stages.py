@@ -44,6 +44,7 @@ sample output: |
 
 import dataclasses
 import json
+import pathlib
 import time
 import typing as t
 
@@ -178,6 +179,4 @@ class CallbackModule(CallbackBase):
             self._display.display(line)
         path = self.get_option("report")
         if path:
-            with open(path, "w", encoding="utf-8") as file:
-                json.dump(self._stages.report(), file, indent=2)
-                file.write("\n")
+            pathlib.Path(path).write_text(json.dumps(self._stages.report(), indent=2) + "\n", encoding="utf-8")
