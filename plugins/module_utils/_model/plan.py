@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from . import description, secrets, timeouts
+from . import description, secrets, settings, timeouts
 from .description import Description, Pool
 from .inventory import Inventory
 from .problems import Problem
@@ -44,7 +44,9 @@ def make(variables: Mapping[str, Any], inventory: Inventory) -> tuple[dict[str, 
     problems = [*_reserved(described), *routing.problems(), *_placement_problems(described, inventory)]
     if problems:
         return None, problems
-    return _plan(described, inventory, routing), []
+    made = _plan(described, inventory, routing)
+    problems = settings.problems(made)
+    return (None, problems) if problems else (made, [])
 
 
 def worker_group(pool: str) -> str:
@@ -280,8 +282,10 @@ def _identities(described: Description, store: dict[str, Any] | None) -> list[di
 
 def _api(described: Description, inventory: Inventory, components: list[dict[str, Any]]) -> dict[str, Any]:
     hosts = _hosts_of(components, "api-server")
+    address = f"http://{inventory.address(hosts[0])}:{described.api_port}"
     return {
-        "url": described.api_url or f"http://{inventory.address(hosts[0])}:{described.api_port}",
+        "url": described.api_url or address,
+        "execution_url": f"{described.api_url or address}/execution/",
         "port": described.api_port,
         "hosts": hosts,
         "admin_user": described.admin_user,

@@ -1,0 +1,143 @@
+# Copyright: Contributors to airstack.backbone
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Airflow's configuration of each kind of component, by section and key, without secrets."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from . import timeouts
+from .log_store import CONNECTION
+from .problems import Problem
+
+Settings = dict[str, dict[str, str]]
+
+UNASSIGNED = "unassigned"
+"""The queue of a task that names none. The policy sends it to its source's first queue; no worker consumes this one."""
+
+FAB = "airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager"
+BUNDLE = "airflow_backbone.bundle.ReleaseDagBundle"
+BUNDLE_REFRESH = 30
+"""Seconds until a new release is noticed where nobody announces it. Looking costs one readlink."""
+
+
+def of(
+    kind: str, pool: Mapping[str, Any] | None, plan: Mapping[str, Any], endpoints: Mapping[str, Any]
+) -> Settings:
+    """The settings of a component: the platform's own over the user's, so that none of them can be undone unseen."""
+    return merged(plan["settings"], own(kind, pool, plan, endpoints))
+
+
+def own(
+    kind: str, pool: Mapping[str, Any] | None, plan: Mapping[str, Any], endpoints: Mapping[str, Any]
+) -> Settings:
+    """What the plan decides for a component of this kind."""
+    sources = pool["sources"] if pool else [source["name"] for source in plan["sources"]]
+    common: Settings = {
+        "core": {"executor": "CeleryExecutor", "load_examples": "False", "auth_manager": FAB},
+        "operators": {"default_queue": UNASSIGNED},
+        "dag_processor": {"dag_bundle_config_list": bundles(sources, endpoints["dag_storage"]["path"])},
+        "logging": {
+            "remote_logging": "True",
+            "remote_base_log_folder": endpoints["log_store"]["url"],
+            "remote_log_conn_id": CONNECTION,
+            "delete_local_logs": "True",
+        },
+    }
+    return merged(common, _OF_KIND[kind](pool, plan))
+
+
+def bundles(sources: list[str], storage: str) -> str:
+    """[dag_processor] dag_bundle_config_list: one bundle for each source."""
+    return json.dumps(
+        [
+            {
+                "name": source,
+                "classpath": BUNDLE,
+                "kwargs": {"storage": storage, "source": source, "refresh_interval": BUNDLE_REFRESH},
+            }
+            for source in sources
+        ]
+    )
+
+
+def merged(*layers: Mapping[str, Mapping[str, str]]) -> Settings:
+    """One configuration out of several; a later one wins."""
+    result: Settings = {}
+    for layer in layers:
+        for section, keys in layer.items():
+            result.setdefault(section, {}).update(keys)
+    return result
+
+
+def problems(plan: Mapping[str, Any]) -> list[Problem]:
+    """The user's settings that contradict what the plan decides, or that are secrets."""
+    unknown = {"dag_storage": {"path": ""}, "log_store": {"url": ""}}
+    pool = plan["pools"][0]
+    decided = merged(*(own(kind, pool if kind == "worker" else None, plan, unknown) for kind in _OF_KIND))
+    return [
+        Problem(f"airflow_settings.{section}.{key}", value, "left out: " + reason)
+        for section, keys in plan["settings"].items()
+        for key, value in keys.items()
+        for reason in [_taken(section, key, decided)]
+        if reason
+    ]
+
+
+def _taken(section: str, key: str, decided: Settings) -> str | None:
+    plain = key.removesuffix("_cmd").removesuffix("_secret")
+    if plain in _SECRETS.get(section, ()):
+        return "it is a secret, which the platform keeps out of its configuration files"
+    return "the plan decides it from the description" if plain in decided.get(section, {}) else None
+
+
+def _api_server(pool: Mapping[str, Any] | None, plan: Mapping[str, Any]) -> Settings:
+    return {"api": {"port": str(plan["api"]["port"]), "base_url": plan["api"]["url"]}}
+
+
+def _scheduler(pool: Mapping[str, Any] | None, plan: Mapping[str, Any]) -> Settings:
+    return {
+        "scheduler": {
+            "enable_health_check": "True",
+            "scheduler_health_check_server_host": "127.0.0.1",
+            "task_queued_timeout": str(plan["timeouts"]["task_queued"]["seconds"]),
+            "task_instance_heartbeat_timeout": str(plan["timeouts"]["task_heartbeat"]["seconds"]),
+        },
+        "celery": {"celery_config_options": CELERY_CONFIG},
+    }
+
+
+def _nothing_more(pool: Mapping[str, Any] | None, plan: Mapping[str, Any]) -> Settings:
+    return {}
+
+
+def _worker(pool: Mapping[str, Any] | None, plan: Mapping[str, Any]) -> Settings:
+    return {
+        "core": {"execution_api_server_url": plan["api"]["execution_url"]},
+        "celery": {"celery_config_options": CELERY_CONFIG},
+        "workers": {"max_failed_heartbeats": str(timeouts.MAX_FAILED_HEARTBEATS)},
+    }
+
+
+CELERY_CONFIG = "airflow_backbone.celery_config.CELERY_CONFIG"
+
+_OF_KIND = {
+    "api-server": _api_server,
+    "scheduler": _scheduler,
+    "dag-processor": _nothing_more,
+    "triggerer": _nothing_more,
+    "worker": _worker,
+}
+
+_SECRETS: dict[str, tuple[str, ...]] = {
+    "api": ("secret_key",),
+    "api_auth": ("jwt_secret",),
+    "celery": ("broker_url", "result_backend", "flower_basic_auth"),
+    "core": ("fernet_key",),
+    "database": ("sql_alchemy_conn", "sql_alchemy_conn_async"),
+    "secrets": ("backend_kwargs",),
+    "workers": ("secrets_backend_kwargs",),
+}
+"""Settings that hold secrets, as Airflow 3.3's own reference marks them, by section."""
