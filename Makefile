@@ -3,6 +3,7 @@
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory --no-builtin-rules
 
@@ -11,10 +12,55 @@ export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 export ANSIBLE_INJECT_FACT_VARS := false
 export PYTHON
 
+# The path of ssh's socket, 40 bytes longer than this, must stay under 108 bytes.
+ifeq ($(shell test $$(printf %s '$(CURDIR)' | wc -c) -gt 65 && echo long),long)
+export ANSIBLE_SSH_CONTROL_PATH_DIR := ~/.ansible/cp
+endif
+
+LINTERS := ansible-lint yamllint ruff mypy shellcheck
+
+# The time of a recipe that began with `begin=$$SECONDS`, for a person
+TOOK = $$(( (SECONDS - begin) / 60 )) min $$(( (SECONDS - begin) % 60 )) s
+
 .PHONY: help
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
+.PHONY: up
+up: ## Deploy Airflow onto five throwaway hosts on this machine
+	@begin=$$SECONDS
+	scripts/setup lab controller
+	ansible-playbook site.yml -i inventories/local
+	echo "make up took $(TOOK)"
+
+.PHONY: down
+down: ## Remove all that `make up` made
+	@begin=$$SECONDS
+	scripts/setup controller
+	ansible-playbook playbooks/lab_destroy.yml -i inventories/local
+	rm -rf .ansible/facts .ansible/cp
+	echo "make down took $(TOOK)"
+
+.PHONY: test
+test: ## Run everything that proves the collection: linters, sanity, unit tests, molecule
+	@scripts/setup lab controller lint test
+	scripts/prove $(LINTERS) sanity unit $(if $(wildcard molecule/default),molecule)
+
+.PHONY: test-unit
+test-unit: ## Run the unit tests alone
+	@scripts/setup controller test
+	scripts/prove unit
+
+.PHONY: lint
+lint: ## Run the linters and the type checker alone
+	@scripts/setup controller lint
+	scripts/prove $(LINTERS)
+
+.PHONY: bench
+bench: ## Measure what docs/performance.md states
+	@scripts/setup controller test
+	for benchmark in benchmarks/bench_*.py; do echo "==> $$benchmark"; python "$$benchmark"; done
+
 .PHONY: setup
-setup: ## Install every tool into .venv (a dependency of the other targets, each with what it needs)
+setup: ## Install every tool into .venv, which the other targets do as far as they need it
 	@scripts/setup controller lint test
