@@ -1,0 +1,593 @@
+# Copyright: Contributors to airstack.backbone
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+"""A set of small files that is written as a whole: read the wish, compare it with the host, apply the difference.
+
+`read` is pure. `compare` reads the host and changes nothing. `apply` stages every new file aside, lets it be validated,
+and renames all of them at the end, so that whatever goes wrong leaves the host as it was.
+"""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import re
+import shlex
+import shutil
+import stat
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+_MODE = re.compile(r"[0-7]{4}")
+_STAGE_PREFIX = ".file_set-"
+
+
+class FileSetError(Exception):
+    """The set cannot be written; `problems` says everything that stands in its way."""
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = list(problems)
+        super().__init__("\n".join(self.problems))
+
+
+@dataclass(frozen=True)
+class Attributes:
+    """Wanted owner, group (None: as they are) and mode bits of a path."""
+
+    owner: str | None
+    group: str | None
+    mode: int
+
+
+@dataclass(frozen=True)
+class WantedDirectory:
+    path: Path
+    attributes: Attributes
+
+
+@dataclass(frozen=True)
+class WantedFile:
+    path: Path
+    content: bytes
+    is_secret: bool
+    attributes: Attributes
+    validate: tuple[str, ...]
+    """The words of a command, %s standing for the file; empty for none."""
+    restarts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Prune:
+    """Regular files under `path` whose name matches a pattern and that are not wanted go away."""
+
+    path: Path
+    patterns: tuple[str, ...]
+    recurse: bool
+    restarts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    directories: tuple[WantedDirectory, ...]
+    files: tuple[WantedFile, ...]
+    prunes: tuple[Prune, ...]
+
+
+@dataclass(frozen=True)
+class Ownership:
+    """Owner, group and mode of a path: names where the host knows them, numbers where not."""
+
+    owner: str
+    group: str
+    mode: int
+
+    def __str__(self) -> str:
+        return f"{self.owner}:{self.group} {self.mode:04o}"
+
+
+@dataclass(frozen=True)
+class FileChange:
+    wanted: WantedFile
+    before: bytes | None
+    """What stands there, None when nothing does."""
+    ownership_before: Ownership | None
+    ownership_after: Ownership
+
+    @property
+    def is_content_changed(self) -> bool:
+        return self.before != self.wanted.content
+
+
+@dataclass(frozen=True)
+class DirectoryChange:
+    wanted: WantedDirectory
+    ownership_before: Ownership | None
+    ownership_after: Ownership
+
+
+@dataclass
+class Changes:
+    """The difference between what is wanted and what is there, in the order in which it is applied."""
+
+    directories: list[DirectoryChange] = field(default_factory=list)
+    files: list[FileChange] = field(default_factory=list)
+    removed_files: list[Path] = field(default_factory=list)
+    removed_directories: list[Path] = field(default_factory=list)
+    pruned_for: set[str] = field(default_factory=set)
+
+    def __bool__(self) -> bool:
+        return bool(self.directories or self.files or self.removed_files or self.removed_directories)
+
+    @property
+    def changed_for(self) -> list[str]:
+        labels = set(self.pruned_for)
+        for change in self.files:
+            labels.update(change.wanted.restarts)
+        return sorted(labels)
+
+
+# --- the wish -------------------------------------------------------------------------------------------------------
+
+
+def read(parameters: Mapping[str, Any]) -> Wanted:
+    """Read the module's parameters.
+
+    :raises FileSetError: with every mistake that can be seen without looking at the host.
+    """
+    problems: list[str] = []
+    secrets = parameters.get("secrets") or {}
+    directories = [
+        WantedDirectory(
+            path=_read_path(entry["path"], "directories", problems),
+            attributes=_read_attributes(entry, "0755", problems),
+        )
+        for entry in parameters.get("directories") or []
+    ]
+    files = [_read_file(entry, secrets, problems) for entry in parameters.get("files") or []]
+    prunes = [_read_prune(entry, problems) for entry in parameters.get("prune") or []]
+
+    seen: set[Path] = set()
+    for path in [item.path for item in directories] + [item.path for item in files]:
+        if path in seen:
+            problems.append(f"{path}: listed more than once")
+        seen.add(path)
+    problems += _problems_of_secrets(secrets, parameters.get("files") or [], seen, files, prunes)
+    if problems:
+        raise FileSetError(_unique(problems))
+    return Wanted(tuple(sorted(directories, key=lambda item: item.path)), tuple(files), tuple(prunes))
+
+
+def _read_path(text: str, option: str, problems: list[str]) -> Path:
+    path = Path(text)
+    if str(path) != text or ".." in path.parts or "\0" in text or not path.is_absolute() or path == path.parent:
+        problems.append(
+            f"{text!r} in {option}: a path is absolute and plain, without '.', '..', or slashes doubled or at its end"
+        )
+    return path
+
+
+def _read_attributes(entry: Mapping[str, Any], default_mode: str, problems: list[str]) -> Attributes:
+    mode = entry.get("mode")
+    if mode is None:
+        mode = default_mode
+    if not (isinstance(mode, str) and _MODE.fullmatch(mode)):
+        problems.append(
+            f'{entry["path"]}: mode is {mode!r}; it is a quoted string of four octal digits, such as "{default_mode}"'
+        )
+        mode = default_mode
+    return Attributes(owner=entry.get("owner"), group=entry.get("group"), mode=int(mode, 8))
+
+
+def _read_file(entry: Mapping[str, Any], secrets: Mapping[str, Any], problems: list[str]) -> WantedFile:
+    path = _read_path(entry["path"], "files", problems)
+    text, key = entry.get("content"), entry.get("secret")
+    if (text is None) == (key is None):
+        problems.append(f"{path}: give either content or secret")
+    if key is not None:
+        if key in secrets:
+            text = secrets[key]
+        else:
+            problems.append(f"{path}: its secret {key!r} is no key of secrets")
+    elif text is not None and not isinstance(text, str):
+        problems.append(f"{path}: content is a {type(text).__name__}; it is a string (to_json makes one)")
+    return WantedFile(
+        path=path,
+        content=text.encode("utf-8", "surrogateescape") if isinstance(text, str) else b"",
+        is_secret=key is not None,
+        attributes=_read_attributes(entry, "0644" if key is None else "0600", problems),
+        validate=_read_validate(entry.get("validate"), path, problems),
+        restarts=tuple(entry.get("restarts") or ()),
+    )
+
+
+def _read_validate(command: str | None, path: Path, problems: list[str]) -> tuple[str, ...]:
+    if command is None:
+        return ()
+    try:
+        words = tuple(shlex.split(command))
+    except ValueError as error:
+        problems.append(f"{path}: validate is {command!r}, which is no command: {error}")
+        return ()
+    if not any("%s" in word for word in words):
+        problems.append(f"{path}: validate is {command!r}; %s in it has to stand for the file")
+    return words
+
+
+def _read_prune(entry: Mapping[str, Any], problems: list[str]) -> Prune:
+    path = _read_path(entry["path"], "prune", problems)
+    if path.parent == path.parent.parent:
+        problems.append(f"{str(path)!r} in prune: a directory at the top of the system is never pruned")
+    patterns = entry.get("patterns")
+    return Prune(
+        path=path,
+        patterns=("*",) if patterns is None else tuple(patterns),
+        recurse=bool(entry.get("recurse")),
+        restarts=tuple(entry.get("restarts") or ()),
+    )
+
+
+def _problems_of_secrets(
+    secrets: Mapping[str, Any],
+    file_entries: Iterable[Mapping[str, Any]],
+    paths: Iterable[Path],
+    files: Iterable[WantedFile],
+    prunes: Iterable[Prune],
+) -> list[str]:
+    used = {entry.get("secret") for entry in file_entries}
+    shown = {str(path) for path in paths}.union(*(item.restarts for item in files), *(item.restarts for item in prunes))
+    problems = []
+    for key, value in secrets.items():
+        if not isinstance(value, str):
+            problems.append(f"secret {key!r}: a {type(value).__name__}; it is a string (quote numbers)")
+        elif key not in used:
+            problems.append(f"secret {key!r}: no file uses it; a host is sent what it needs alone")
+        elif value and any(value in text for text in shown):
+            # Ansible would star it out of the paths and labels in the result, and nothing would be restarted.
+            problems.append(f"secret {key!r}: its value is part of a path or a label of this set; take a longer one")
+    return problems
+
+
+def _unique(items: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(items))
+
+
+# --- the difference -------------------------------------------------------------------------------------------------
+
+
+def compare(wanted: Wanted, *, is_check: bool) -> Changes:
+    """Find what has to change on this host.
+
+    With `is_check`, owners, groups and parent directories may be missing: an earlier task would have made them.
+
+    :raises FileSetError: with everything that stands in the way.
+    """
+    problems: list[str] = []
+    changes = Changes()
+    made = {item.path for item in wanted.directories}
+    for directory in wanted.directories:
+        change = _compare_directory(directory, problems, is_check=is_check)
+        if change:
+            changes.directories.append(change)
+        _check_parent(directory.path, made, problems, is_check=is_check)
+    for file in wanted.files:
+        file_change = _compare_file(file, problems, is_check=is_check)
+        if file_change:
+            changes.files.append(file_change)
+        _check_parent(file.path, made, problems, is_check=is_check)
+    kept = made | {file.path for file in wanted.files}
+    for prune in wanted.prunes:
+        _compare_prune(prune, kept, changes, problems)
+    if problems:
+        raise FileSetError(_unique(problems))
+    return changes
+
+
+def _lstat(path: Path, problems: list[str]) -> os.stat_result | None:
+    try:
+        return path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        problems.append(f"{path}: {error.strerror}")
+        return None
+
+
+def _check_parent(path: Path, made: set[Path], problems: list[str], *, is_check: bool) -> None:
+    parent = path.parent
+    if parent in made or parent.is_dir():
+        return
+    if _lstat(parent, problems):
+        problems.append(f"{parent}: not a directory, so {path} cannot stand in it")
+    elif not is_check:
+        problems.append(f"{parent}: not there, and not in directories; {path} needs it")
+
+
+def _user_name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def _group_name(gid: int) -> str:
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return str(gid)
+
+
+def _ownership_of(status: os.stat_result) -> Ownership:
+    return Ownership(_user_name(status.st_uid), _group_name(status.st_gid), stat.S_IMODE(status.st_mode))
+
+
+def _wanted_ownership(
+    path: Path, wanted: Attributes, before: Ownership | None, problems: list[str], *, is_check: bool
+) -> Ownership:
+    if before is None:
+        before = Ownership(_user_name(os.geteuid()), _group_name(os.getegid()), 0)
+    if not is_check:
+        for name, look_up, kind in ((wanted.owner, _uid, "user"), (wanted.group, _gid, "group")):
+            if name is None:
+                continue
+            try:
+                look_up(name)
+            except KeyError:
+                problems.append(f"{path}: there is no {kind} {name!r} on this host")
+    return Ownership(wanted.owner or before.owner, wanted.group or before.group, wanted.mode)
+
+
+def _uid(name: str) -> int:
+    return int(name) if name.isdigit() else pwd.getpwnam(name).pw_uid
+
+
+def _gid(name: str) -> int:
+    return int(name) if name.isdigit() else grp.getgrnam(name).gr_gid
+
+
+def _compare_directory(directory: WantedDirectory, problems: list[str], *, is_check: bool) -> DirectoryChange | None:
+    status = _lstat(directory.path, problems)
+    if status is not None and not stat.S_ISDIR(status.st_mode):
+        problems.append(f"{directory.path}: {_kind(status)}, where a directory shall be")
+        return None
+    before = None if status is None else _ownership_of(status)
+    after = _wanted_ownership(directory.path, directory.attributes, before, problems, is_check=is_check)
+    return None if before == after else DirectoryChange(directory, before, after)
+
+
+def _compare_file(file: WantedFile, problems: list[str], *, is_check: bool) -> FileChange | None:
+    status = _lstat(file.path, problems)
+    content, before = None, None
+    if status is not None:
+        if not stat.S_ISREG(status.st_mode):
+            problems.append(f"{file.path}: {_kind(status)}, where a regular file shall be")
+            return None
+        before = _ownership_of(status)
+        try:
+            content = file.path.read_bytes()
+        except OSError as error:
+            problems.append(f"{file.path}: cannot be read: {error.strerror}")
+            return None
+    after = _wanted_ownership(file.path, file.attributes, before, problems, is_check=is_check)
+    if before == after and content == file.content:
+        return None
+    return FileChange(file, content, before, after)
+
+
+def _kind(status: os.stat_result) -> str:
+    names = ((stat.S_ISLNK, "a symlink"), (stat.S_ISDIR, "a directory"), (stat.S_ISREG, "a regular file"))
+    return next((name for is_kind, name in names if is_kind(status.st_mode)), "a special file")
+
+
+def _compare_prune(prune: Prune, kept: set[Path], changes: Changes, problems: list[str]) -> None:
+    status = _lstat(prune.path, problems)
+    if status is None:
+        return
+    if not stat.S_ISDIR(status.st_mode):
+        problems.append(f"{prune.path}: {_kind(status)}; only a directory is pruned")
+        return
+    try:
+        _prune_below(prune.path, prune, kept, status.st_dev, changes)
+    except OSError as error:
+        problems.append(f"{error.filename}: cannot be pruned: {error.strerror}")
+
+
+def _prune_below(directory: Path, prune: Prune, kept: set[Path], device: int, changes: Changes) -> bool:
+    """Note what goes away below a directory; say whether nothing would be left in it."""
+    is_empty = True
+    for path in sorted(directory.iterdir()):
+        status = path.lstat()
+        if path not in kept and _is_pruned_file(path, status, prune):
+            _note(path, changes.removed_files)
+            changes.pruned_for.update(prune.restarts)
+        elif (
+            stat.S_ISDIR(status.st_mode)
+            and prune.recurse
+            and status.st_dev == device
+            and _prune_below(path, prune, kept, device, changes)
+            and path not in kept
+        ):
+            _note(path, changes.removed_directories)
+        else:
+            is_empty = False
+    return is_empty
+
+
+def _is_pruned_file(path: Path, status: os.stat_result, prune: Prune) -> bool:
+    return stat.S_ISREG(status.st_mode) and any(fnmatchcase(path.name, pattern) for pattern in prune.patterns)
+
+
+def _note(path: Path, paths: list[Path]) -> None:
+    """Remember a path once, though several prunes may find it."""
+    if path not in paths:
+        paths.append(path)
+
+
+# --- the change -----------------------------------------------------------------------------------------------------
+
+Validator = Callable[[WantedFile, Path], "str | None"]
+"""Runs a file's validate command on the staged path; answers with what is wrong, or None."""
+Labeller = Callable[[Path, Path], None]
+"""Gives a staged path the security context that belongs to its target path."""
+
+
+def apply(changes: Changes, *, validate: Validator, label: Labeller) -> None:
+    """Make the changes, all or none.
+
+    :raises FileSetError: when nothing was changed, and why.
+    """
+    stages: dict[Path, Path] = {}
+    settled: list[DirectoryChange] = []
+    try:
+        for directory in changes.directories:
+            _settle(directory, label)
+            settled.append(directory)
+        moves = [(_stage(change, stages, label), change.wanted.path) for change in changes.files]
+        _validate(changes.files, [staged for staged, _ in moves], validate)
+        _commit(moves, [(path, _stage_of(path, stages)) for path in changes.removed_files])
+    except BaseException as error:
+        _remove_stages(stages)
+        for directory in reversed(settled):
+            with suppress(OSError):
+                _unsettle(directory)
+        if isinstance(error, OSError):
+            where = error.filename2 or error.filename or "writing the files"
+            raise FileSetError([f"{where}: {error.strerror}; nothing was changed"]) from error
+        raise
+    _remove_stages(stages)
+    for path in changes.removed_directories:
+        with suppress(OSError):  # somebody has put something in it meanwhile
+            path.rmdir()
+
+
+def _settle(change: DirectoryChange, label: Labeller) -> None:
+    path = change.wanted.path
+    if change.ownership_before is None:
+        path.mkdir(0o700)
+        label(path, path)
+    _own(path, change.ownership_after)
+
+
+def _unsettle(change: DirectoryChange) -> None:
+    if change.ownership_before is None:
+        change.wanted.path.rmdir()
+    else:
+        _own(change.wanted.path, change.ownership_before)
+
+
+def _own(path: Path, ownership: Ownership) -> None:
+    os.chown(path, _uid(ownership.owner), _gid(ownership.group))
+    path.chmod(ownership.mode)
+
+
+def _stage_of(path: Path, stages: dict[Path, Path]) -> Path:
+    """A folder beside the path, for it and its neighbours: on their file system, and nobody else's to read."""
+    if path.parent not in stages:
+        stages[path.parent] = Path(tempfile.mkdtemp(prefix=_STAGE_PREFIX, dir=path.parent))
+    return stages[path.parent]
+
+
+def _stage(change: FileChange, stages: dict[Path, Path], label: Labeller) -> Path:
+    """Write the new file aside under its real name: validators look at it, and patterns such as conf.d/* do not."""
+    target = change.wanted.path
+    staged = _stage_of(target, stages) / target.name
+    staged.touch(0o600, exist_ok=False)
+    staged.write_bytes(change.wanted.content)
+    _own(staged, change.ownership_after)
+    label(staged, target)
+    return staged
+
+
+def _validate(changes: list[FileChange], staged: list[Path], validate: Validator) -> None:
+    problems = []
+    for change, path in zip(changes, staged):
+        problem = validate(change.wanted, path) if change.wanted.validate else None
+        if problem:
+            problems.append(f"{change.wanted.path}: {problem}")
+    if problems:
+        raise FileSetError(problems)
+
+
+def _commit(moves: list[tuple[Path, Path]], removals: list[tuple[Path, Path]]) -> None:
+    """Rename every staged file to its target and every removed one into its stage.
+
+    When one cannot be renamed, the earlier ones are put back. No fallback to copying, as AnsibleModule.atomic_move has
+    it: that one gives a new file its mode after the rename, and a secret would be readable for a moment.
+    """
+    done: list[tuple[Path, Path | None]] = []
+    try:
+        for staged, target in moves:
+            backup: Path | None = _backup(staged.parent, target)
+            try:
+                os.link(target, str(backup))
+            except FileNotFoundError:
+                backup = None
+            staged.rename(target)
+            done.append((target, backup))
+        for target, stage in removals:
+            target.rename(_backup(stage, target))
+            done.append((target, _backup(stage, target)))
+    except BaseException:
+        for target, backup in reversed(done):
+            if backup is None:
+                target.unlink()
+            else:
+                backup.rename(target)
+        raise
+
+
+def _backup(stage: Path, target: Path) -> Path:
+    return stage / f".before-{target.name}"
+
+
+def _remove_stages(stages: Mapping[Path, Path]) -> None:
+    for path in stages.values():
+        shutil.rmtree(path, ignore_errors=True)
+
+
+# --- the report -----------------------------------------------------------------------------------------------------
+
+
+def diff(changes: Changes) -> list[dict[str, str]]:
+    """Before and after, as `ansible-playbook --diff` shows them. A secret's text is in none of it."""
+    return [
+        *(_diff_of_directory(change) for change in changes.directories),
+        *(_diff_of_file(change) for change in changes.files),
+        *(_entry(path, "file\n", "") for path in changes.removed_files),
+        *(_entry(path, "directory\n", "") for path in changes.removed_directories),
+    ]
+
+
+def _entry(path: Path, before: str, after: str) -> dict[str, str]:
+    return {"before_header": str(path), "after_header": str(path), "before": before, "after": after}
+
+
+def _diff_of_directory(change: DirectoryChange) -> dict[str, str]:
+    before, after = _line("directory", change.ownership_before), _line("directory", change.ownership_after)
+    return _entry(change.wanted.path, before, after)
+
+
+def _diff_of_file(change: FileChange) -> dict[str, str]:
+    before, after = _line("file", change.ownership_before), _line("file", change.ownership_after)
+    if before == after:
+        before = after = ""
+    if change.is_content_changed and change.wanted.is_secret:
+        before += "" if change.before is None else "secret: the former one\n"
+        after += "secret: another one\n"
+    elif change.is_content_changed:
+        before += _text(change.before or b"")
+        after += _text(change.wanted.content)
+    return _entry(change.wanted.path, before, after)
+
+
+def _line(kind: str, ownership: Ownership | None) -> str:
+    return "" if ownership is None else f"{kind} {ownership}\n"
+
+
+def _text(content: bytes) -> str:
+    return content.decode("utf-8", "replace")

@@ -1,0 +1,298 @@
+#!/usr/bin/python
+# Copyright: Contributors to airstack.backbone
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: file_set
+short_description: Write a set of small files as a whole, in one round trip
+version_added: 0.1.0
+description:
+  - Makes directories, writes files, corrects their owners and modes, and removes files that no longer belong, all in
+    one round trip. A host of an Airflow platform takes some forty small files, and M(ansible.builtin.template) costs two
+    round trips for each.
+  - All or nothing. Every new file is written aside and validated there, then all of them are renamed into place. What
+    fails on the way leaves the host as it was, and all problems are reported at once.
+  - Secrets neither stand in a diff nor in the system's log, while the other files keep their real diff, so that a task
+    needs no C(no_log) that would hide everything.
+  - Says in RV(changed_for) what has to be restarted.
+options:
+  directories:
+    description: Directories to make (parents first) or to correct. None is ever removed.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path:
+        description: The directory. A symlink in its place is refused.
+        type: path
+        required: true
+      owner:
+        description: Name or number of its user. As it is when left out.
+        type: str
+      group:
+        description: Name or number of its group. As it is when left out.
+        type: str
+      mode:
+        description: Its mode, a quoted string of four octal digits. V("0755") when left out.
+        type: raw
+  files:
+    description: The files. Their directories are there already, or stand in O(directories).
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path:
+        description: The file. A symlink in its place is refused.
+        type: path
+        required: true
+      content:
+        description: The text in it. Either this or O(files[].secret) is required.
+        type: raw
+      secret:
+        description: The key in O(secrets) of the text in it.
+        type: str
+        no_log: false
+      owner:
+        description: Name or number of its user. As it is when left out.
+        type: str
+      group:
+        description: Name or number of its group. As it is when left out.
+        type: str
+      mode:
+        description:
+          - Its mode, a quoted string of four octal digits.
+          - When left out, V("0644"), or V("0600") with O(files[].secret).
+        type: raw
+      validate:
+        description:
+          - A command that must succeed before the file is taken, with V(%s) for the file's path.
+          - It sees the file under its own name, in another directory. No shell reads it. Check mode does not run it.
+        type: str
+      restarts:
+        description: Labels, such as names of units, that RV(changed_for) contains when the file was changed.
+        type: list
+        elements: str
+        default: []
+  secrets:
+    description:
+      - Texts for the files that say O(files[].secret). Each must be used by a file.
+      - This is an option of its own because Ansible hides a secret that stands in a list of dictionaries from the
+        system's log only when it is one line without quotes.
+    type: dict
+    default: {}
+  prune:
+    description: Directories in which regular files that are not in O(files) are removed.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path:
+        description: The directory. It may be missing.
+        type: path
+        required: true
+      patterns:
+        description: Only files whose name matches one of these shell patterns. V([*]) when left out.
+        type: list
+        elements: str
+      recurse:
+        description:
+          - Also in the directories below it, on the same file system.
+          - Those that are empty then, and not in O(directories), are removed too.
+        type: bool
+        default: false
+      restarts:
+        description: Labels that RV(changed_for) contains when a file was removed.
+        type: list
+        elements: str
+        default: []
+attributes:
+  check_mode:
+    support: full
+    description:
+      - Can run in check mode and say what it would change, without changing anything.
+      - There, users, groups and parent directories that earlier tasks would have made may be missing.
+  diff_mode:
+    support: full
+    description: Shows the difference of each file. Of a secret, only that it is another one.
+  platform:
+    support: full
+    platforms: posix
+    description: Target systems on which the module runs.
+notes:
+  - A changed file is a new file. Extended attributes, access control lists and hard links of the former one are not
+    kept. Its SELinux context is the policy's own.
+author:
+  - Airstack Founders (@airstack)
+seealso:
+  - module: ansible.builtin.copy
+  - module: ansible.builtin.template
+"""
+
+EXAMPLES = r"""
+- name: Write the scheduler's configuration, credentials and unit
+  airstack.backbone.file_set:
+    directories:
+      - path: /etc/airflow/scheduler
+        group: airflow
+        mode: "0750"
+      - path: /etc/airflow/credentials/scheduler
+        mode: "0700"
+    files:
+      - path: /etc/airflow/scheduler/airflow.cfg
+        content: "{{ lookup('ansible.builtin.template', 'airflow.cfg.j2') }}"
+        group: airflow
+        mode: "0640"
+        restarts: [airflow-scheduler]
+      - path: /etc/airflow/credentials/scheduler/fernet_key
+        secret: fernet_key
+        restarts: [airflow-scheduler]
+      - path: /etc/systemd/system/airflow-scheduler.service
+        content: "{{ lookup('ansible.builtin.template', 'airflow.service.j2') }}"
+        validate: systemd-analyze verify %s
+        restarts: [daemon-reload, airflow-scheduler]
+    secrets:
+      fernet_key: "{{ airflow_secrets.fernet_key }}"
+    prune:
+      - path: /etc/airflow/credentials
+        recurse: true
+  register: written
+
+- name: Restart what reads a changed file
+  ansible.builtin.systemd_service:
+    name: airflow-scheduler
+    state: restarted
+  when: "'airflow-scheduler' in written.changed_for"
+"""
+
+RETURN = r"""
+changed_for:
+  description: The labels of all files that were changed or removed, or would be in check mode.
+  returned: success
+  type: list
+  elements: str
+  sample: [airflow-scheduler, daemon-reload]
+changed_files:
+  description: Files that were written, or whose owner, group or mode was corrected.
+  returned: success
+  type: list
+  elements: str
+  sample: [/etc/airflow/scheduler/airflow.cfg]
+changed_directories:
+  description: Directories that were made or corrected.
+  returned: success
+  type: list
+  elements: str
+  sample: [/etc/airflow/scheduler]
+removed_files:
+  description: Files that were removed.
+  returned: success
+  type: list
+  elements: str
+  sample: [/etc/airflow/credentials/worker-old/broker_url]
+removed_directories:
+  description: Directories that were removed.
+  returned: success
+  type: list
+  elements: str
+  sample: [/etc/airflow/credentials/worker-old]
+problems:
+  description: Everything that stands in the way, also told in the message.
+  returned: failure
+  type: list
+  elements: str
+  sample: ["/etc/airflow/scheduler: there is no group 'airflow' on this host"]
+"""
+
+import shlex
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.airstack.backbone.plugins.module_utils import _files
+
+_OWNERSHIP = {"owner": {"type": "str"}, "group": {"type": "str"}, "mode": {"type": "raw"}}
+_RESTARTS = {"type": "list", "elements": "str", "default": []}
+_PATH = {"type": "path", "required": True}
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "directories": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {"path": _PATH, **_OWNERSHIP},
+            },
+            "files": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "path": _PATH,
+                    "content": {"type": "raw"},
+                    "secret": {"type": "str", "no_log": False},
+                    **_OWNERSHIP,
+                    "validate": {"type": "str"},
+                    "restarts": _RESTARTS,
+                },
+            },
+            "secrets": {"type": "dict", "default": {}, "no_log": True},
+            "prune": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "path": _PATH,
+                    "patterns": {"type": "list", "elements": "str"},
+                    "recurse": {"type": "bool", "default": False},
+                    "restarts": _RESTARTS,
+                },
+            },
+        },
+        supports_check_mode=True,
+    )
+
+    def validate(file: _files.WantedFile, staged: Path) -> str | None:
+        words = [word.replace("%s", str(staged)) for word in file.validate]
+        try:
+            code, out, err = module.run_command(words, handle_exceptions=False)
+        except OSError as error:
+            return f"{words[0]!r}, which validates it, cannot be run: {error.strerror}"
+        if code == 0:
+            return None
+        said = (err or out).strip().replace(str(staged), str(file.path))
+        if file.is_secret:
+            said = "its words are withheld, since they may quote the secret"
+        return f"refused by {shlex.join(file.validate)!r} with exit status {code}: {said}"
+
+    def label(path: Path, target: Path) -> None:
+        if module.selinux_enabled():
+            module.set_context_if_different(str(path), module.selinux_default_context(str(target)), False)
+
+    try:
+        wanted = _files.read(module.params)
+        changes = _files.compare(wanted, is_check=module.check_mode)
+        if not module.check_mode:
+            _files.apply(changes, validate=validate, label=label)
+    except _files.FileSetError as error:
+        module.fail_json(
+            msg="\n".join(["The files were not written:", *(f"- {problem}" for problem in error.problems)]),
+            problems=error.problems,
+            exception=None,
+        )
+    module.exit_json(
+        changed=bool(changes),
+        changed_for=changes.changed_for,
+        changed_files=sorted(str(change.wanted.path) for change in changes.files),
+        changed_directories=sorted(str(change.wanted.path) for change in changes.directories),
+        removed_files=sorted(str(path) for path in changes.removed_files),
+        removed_directories=sorted(str(path) for path in changes.removed_directories),
+        diff=_files.diff(changes),
+    )
+
+
+if __name__ == "__main__":
+    main()
