@@ -165,7 +165,7 @@ def read(parameters: Mapping[str, Any]) -> Wanted:
 
 def _read_path(text: str, option: str, problems: list[str]) -> Path:
     path = Path(text)
-    if str(path) != text or ".." in path.parts or "\0" in text or not path.is_absolute() or path == path.parent:
+    if str(path) != text or ".." in path.parts or "\0" in text or path.root != "/" or path == path.parent:
         problems.append(
             f"{text!r} in {option}: a path is absolute and plain, without '.', '..', or slashes doubled or at its end"
         )

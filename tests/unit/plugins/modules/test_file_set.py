@@ -25,6 +25,7 @@ from ansible_collections.airstack.backbone.plugins.modules import file_set
 
 ME = pwd.getpwuid(os.geteuid()).pw_name
 MY_GROUP = grp.getgrgid(os.getegid()).gr_name
+A_PLAIN_PATH = "a path is absolute and plain, without '.', '..', or slashes doubled or at its end"
 SECRET = "line \"one\"\nline 'two' \\ of it\n"
 
 type Result = dict[str, Any]
@@ -200,6 +201,7 @@ def test_all_problems_come_at_once_and_nothing_is_written(run: Module, tmp_path:
     (tmp_path / "link").symlink_to("/etc/passwd")
     (tmp_path / "directory").mkdir()
     (tmp_path / "file").write_text("kept")
+    (tmp_path / "other").write_text("kept")
     before = tree(tmp_path)
 
     result = run(
@@ -208,7 +210,7 @@ def test_all_problems_come_at_once_and_nothing_is_written(run: Module, tmp_path:
             {"path": f"{tmp_path}/good", "content": "x"},
             {"path": f"{tmp_path}/owned", "content": "x", "owner": "no-such-user", "group": "no-such-group"},
             {"path": f"{tmp_path}/missing/file", "content": "x"},
-            {"path": f"{tmp_path}/file/file", "content": "x"},
+            {"path": f"{tmp_path}/other/file", "content": "x"},
             {"path": f"{tmp_path}/directory", "content": "x"},
         ],
         prune=[{"path": f"{tmp_path}/file"}],
@@ -221,7 +223,7 @@ def test_all_problems_come_at_once_and_nothing_is_written(run: Module, tmp_path:
         f"{tmp_path}/owned: there is no user 'no-such-user' on this host",
         f"{tmp_path}/owned: there is no group 'no-such-group' on this host",
         f"{tmp_path}/missing: not there, and not in directories; {tmp_path}/missing/file needs it",
-        f"{tmp_path}/file: not a directory, so {tmp_path}/file/file cannot stand in it",
+        f"{tmp_path}/other: not a directory, so {tmp_path}/other/file cannot stand in it",
         f"{tmp_path}/directory: a directory, where a regular file shall be",
         f"{tmp_path}/file: a regular file; only a directory is pruned",
     ]
@@ -283,15 +285,14 @@ def test_a_symlink_is_neither_followed_nor_replaced(run: Module, tmp_path: Path)
         *(
             (
                 {"directories": [{"path": path}]},
-                f"{path!r} in directories: a path is absolute and plain, "
-                + "without '.', '..', or slashes doubled or at its end",
+                f"{path!r} in directories: {A_PLAIN_PATH}",
             )
             for path in ("relative", "/", "/a/../b", "/a/./b", "/a//b", "/a/", "//a")
         ),
     ],
 )
 def test_what_is_wrong_without_looking_is_refused(run: Module, arguments: Result, problem: str) -> None:
-    assert run(**arguments)["problems"] == [problem]
+    assert run(check=True, **arguments)["problems"] == [problem]
 
 
 @pytest.mark.parametrize("place", ["path", "label", "pruned"])
