@@ -24,7 +24,7 @@ class ActionModule(ActionBase):
     _requires_connection = False
     _supports_check_mode = True
     _supports_diff = False
-    _VALID_ARGS = frozenset()
+    _VALID_ARGS: frozenset[str] = frozenset()
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """See plugins/modules/plan.py for what is returned."""
@@ -69,7 +69,10 @@ class ActionModule(ActionBase):
     def _inventory(self, variables: Mapping[str, Any], problems: list[Problem]) -> Inventory:
         groups = {name: list(hosts) for name, hosts in variables.get("groups", {}).items()}
         members = {
-            host for name, hosts in groups.items() if name.startswith("airflow_") and name != "airflow_lab" for host in hosts
+            host
+            for name, hosts in groups.items()
+            if name.startswith("airflow_") and name != "airflow_lab"
+            for host in hosts
         }
         hostvars = variables.get("hostvars", {})
         addresses = {}

@@ -66,7 +66,9 @@ class ActionModule(ActionBase):
 
 def _refusal(missing: list[dict[str, str]], directory: Path) -> str:
     lines = [f"  - {PREFIX}{secret['name']}: {secret['purpose']}" for secret in missing]
-    advice = f"Define each variable (from Ansible Vault or a secret store), or put its value into a file of {directory}."
+    advice = (
+        f"Define each variable (from Ansible Vault or a secret store), or put its value into a file of {directory}."
+    )
     return "\n".join(["These secrets are not given, and this environment does not make its own:", *lines, advice])
 
 

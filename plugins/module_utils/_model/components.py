@@ -71,7 +71,7 @@ def _component(
     identity = log_store.identity(endpoints["log_store"], placed["pool"]) if kind in LOG_STORE_USERS else None
     component = {
         **placed,
-        "command": _command(kind, pool, plan),
+        "command": _command(kind, pool),
         "settings": settings.of(kind, pool, plan, endpoints),
         "secret_settings": secret_settings,
         "credentials": list(secret_settings.values()),
@@ -87,7 +87,7 @@ def _component(
     return log_store.connect(component, endpoints["log_store"], identity) if kind in LOG_STORE_USERS else component
 
 
-def _command(kind: str, pool: Mapping[str, Any] | None, plan: Mapping[str, Any]) -> list[str]:
+def _command(kind: str, pool: Mapping[str, Any] | None) -> list[str]:
     if pool is None:
         return [kind]
     queues = ",".join(pool["queues"])

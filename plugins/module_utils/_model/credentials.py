@@ -5,69 +5,75 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
 from . import log_store
 
-Endpoints = Mapping[str, Any]
-Secrets = Mapping[str, str]
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What a credential is made from: the component that reads it, the services' endpoints, the secrets by name."""
+
+    component: Mapping[str, Any]
+    endpoints: Mapping[str, Any]
+    secrets: Mapping[str, str]
 
 
-def values(component: Mapping[str, Any], endpoints: Endpoints, secrets: Secrets) -> dict[str, str]:
+def values(component: Mapping[str, Any], endpoints: Mapping[str, Any], secrets: Mapping[str, str]) -> dict[str, str]:
     """Content by name, for each of component["credentials"].
 
     secrets: the platform's secrets by name. Raises KeyError where one is missing, which the plan makes impossible.
     """
-    return {name: _MAKERS[name](component, endpoints, secrets) for name in component["credentials"]}
+    wanted = _Wanted(component, endpoints, secrets)
+    return {name: _MAKERS[name](wanted) for name in component["credentials"]}
 
 
 def database_url(endpoint: Mapping[str, Any], user: str, password: str) -> str:
     """An SQLAlchemy address; the driver is always named, since what a bare one means changes with SQLAlchemy 2.1."""
-    place = f"{endpoint['host']}:{endpoint['port']}/{quote(endpoint['name'], safe='')}"
-    return f"{endpoint['scheme']}://{quote(user, safe='')}:{quote(password, safe='')}@{place}"
+    return _url(endpoint, user, password, endpoint["name"])
 
 
 def broker_url(endpoint: Mapping[str, Any], user: str, password: str) -> str:
     """Celery's address of the broker."""
-    place = f"{endpoint['host']}:{endpoint['port']}/{quote(endpoint['vhost'], safe='')}"
+    return _url(endpoint, user, password, endpoint["vhost"])
+
+
+def _url(endpoint: Mapping[str, Any], user: str, password: str, path: str) -> str:
+    place = f"{endpoint['host']}:{endpoint['port']}/{quote(path, safe='')}"
     return f"{endpoint['scheme']}://{quote(user, safe='')}:{quote(password, safe='')}@{place}"
 
 
-def _metadata(component: Mapping[str, Any], endpoints: Endpoints, secrets: Secrets) -> str:
-    endpoint = endpoints["database"]
-    return database_url(endpoint, endpoint["user"], secrets[endpoint["secret"]])
+def _metadata(wanted: _Wanted) -> str:
+    endpoint = wanted.endpoints["database"]
+    return database_url(endpoint, endpoint["user"], wanted.secrets[endpoint["secret"]])
 
 
-def _results(component: Mapping[str, Any], endpoints: Endpoints, secrets: Secrets) -> str:
-    endpoint = endpoints["database"]
-    return "db+" + database_url(endpoint, endpoint["results_user"], secrets[endpoint["results_secret"]])
+def _results(wanted: _Wanted) -> str:
+    endpoint = wanted.endpoints["database"]
+    return "db+" + database_url(endpoint, endpoint["results_user"], wanted.secrets[endpoint["results_secret"]])
 
 
-def _broker(component: Mapping[str, Any], endpoints: Endpoints, secrets: Secrets) -> str:
-    endpoint = endpoints["broker"]
-    pools = {pool["name"]: pool for pool in endpoint["pools"]}
-    user = pools.get(component["pool"], endpoint)
-    return broker_url(endpoint, user["user"], secrets[user["secret"]])
+def _broker(wanted: _Wanted) -> str:
+    endpoint = wanted.endpoints["broker"]
+    user = next((pool for pool in endpoint["pools"] if pool["name"] == wanted.component["pool"]), endpoint)
+    return broker_url(endpoint, user["user"], wanted.secrets[user["secret"]])
 
 
-def _log_store(component: Mapping[str, Any], endpoints: Endpoints, secrets: Secrets) -> str:
-    user = log_store.identity(endpoints["log_store"], component["pool"])
+def _log_store(wanted: _Wanted) -> str:
+    user = log_store.identity(wanted.endpoints["log_store"], wanted.component["pool"])
     if user is None:
-        raise KeyError(f"no log store identity for {component['name']}")
-    return log_store.credentials(user, secrets[user["secret"]])
+        raise KeyError(f"no log store identity for {wanted.component['name']}")
+    return log_store.credentials(user, wanted.secrets[user["secret"]])
 
 
-def _of(name: str) -> Callable[[Mapping[str, Any], Endpoints, Secrets], str]:
-    return lambda component, endpoints, secrets: secrets[name]
-
-
-_MAKERS: dict[str, Callable[[Mapping[str, Any], Endpoints, Secrets], str]] = {
+_MAKERS: dict[str, Callable[[_Wanted], str]] = {
     "sql_alchemy_conn": _metadata,
     "result_backend": _results,
     "broker_url": _broker,
-    "fernet_key": _of("fernet_key"),
-    "jwt_secret": _of("jwt"),
-    "secret_key": _of("api"),
+    "fernet_key": lambda wanted: wanted.secrets["fernet_key"],
+    "jwt_secret": lambda wanted: wanted.secrets["jwt"],
+    "secret_key": lambda wanted: wanted.secrets["api"],
     log_store.CREDENTIAL: _log_store,
 }

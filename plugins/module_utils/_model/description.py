@@ -51,7 +51,9 @@ _storage = matching(
 _subdirectory = matching(r"(?!/)(?!(.*/)?\.\.?(/|\Z))[^\0\n]+", "a relative path that stays inside the source")
 _pattern = matching(r"[^\0\n]+", "a file name pattern, such as *.md or tests/")
 _bucket = matching(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "a bucket's name: 3 to 63 lower-case letters, digits, . and -")
-_url = matching(r"https?://[^\s/@]+(/[^\s@]*[^\s@/])?", "an address such as https://objects.example.com:8080, without credentials")
+_url = matching(
+    r"https?://[^\s/@]+(/[^\s@]*[^\s@/])?", "an address such as https://objects.example.com:8080, without credentials"
+)
 _region = matching(r"[a-z0-9-]{1,40}", "a region's name, such as eu-west-1")
 _access_key = matching(r"[^\s\0]{1,128}", "an access key's public part")
 _user = matching(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}", "a user's name")
@@ -160,7 +162,9 @@ def read(variables: Mapping[str, Any]) -> tuple[Description | None, list[Problem
     if problems:
         return None, problems
     values["dag_sources"] = tuple(
-        Source(source["name"], source["path"], tuple(source["queues"]), source["subdirectory"], tuple(source["exclude"]))
+        Source(
+            source["name"], source["path"], tuple(source["queues"]), source["subdirectory"], tuple(source["exclude"])
+        )
         for source in values["dag_sources"]
     )
     values["worker_pools"] = tuple(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -108,7 +108,7 @@ def listing(item: Field, least: int = 1, unique: str | None = None) -> Field:
         before = len(problems)
         items = [item(entry, f"{where}[{index}]", problems) for index, entry in enumerate(value)]
         if unique is not None:
-            problems.extend(_repeated(items, where, unique))
+            problems.extend(_repeated(value, where, unique))
         return items if len(problems) == before and len(value) >= least else None
 
     return read
@@ -122,9 +122,8 @@ def record(entries: Mapping[str, Entry]) -> Field:
             problems.append(Problem(where, value, "a dictionary with " + ", ".join(entries)))
             return None
         before = len(problems)
-        for key in value:
-            if key not in entries:
-                problems.append(Problem(f"{where}.{key}", value[key], _instead_of(str(key), entries)))
+        strangers = [key for key in value if key not in entries]
+        problems.extend(Problem(f"{where}.{key}", value[key], _instead_of(str(key), entries)) for key in strangers)
         result = {key: read_entry(entry, value.get(key), f"{where}.{key}", problems) for key, entry in entries.items()}
         return result if len(problems) == before else None
 
@@ -171,12 +170,12 @@ def _instead_of(key: str, entries: Mapping[str, Entry]) -> str:
     return f"left out (did you mean {near}?)" if near else "left out; the keys are " + ", ".join(entries)
 
 
-def _repeated(items: list[Any], where: str, key: str) -> list[Problem]:
-    first: dict[Hashable, int] = {}
+def _repeated(items: Sequence[Any], where: str, key: str) -> list[Problem]:
+    first: dict[str, int] = {}
     problems = []
     for index, item in enumerate(items):
-        value = item.get(key) if key and isinstance(item, dict) else item
-        if value is None or isinstance(value, (dict, list)):
+        value = item.get(key) if key and isinstance(item, Mapping) else item
+        if not isinstance(value, str):
             continue
         if value in first:
             at = f"{where}[{index}]" + (f".{key}" if key else "")

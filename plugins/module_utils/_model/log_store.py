@@ -22,9 +22,7 @@ def identity(endpoint: Mapping[str, Any], pool: str | None) -> Mapping[str, Any]
     return next((each for each in endpoint["identities"] if each["pool"] == pool), None)
 
 
-def connect(
-    component: dict[str, Any], endpoint: Mapping[str, Any], user: Mapping[str, Any] | None
-) -> dict[str, Any]:
+def connect(component: dict[str, Any], endpoint: Mapping[str, Any], user: Mapping[str, Any] | None) -> dict[str, Any]:
     """The component with all that it needs to reach the log store as ``user``."""
     extra = {"region_name": endpoint["region"]} if user is None else {"profile_name": PROFILE}
     if user is None and endpoint["endpoint_url"]:

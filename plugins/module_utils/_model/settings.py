@@ -23,16 +23,12 @@ BUNDLE_REFRESH = 30
 """Seconds until a new release is noticed where nobody announces it. Looking costs one readlink."""
 
 
-def of(
-    kind: str, pool: Mapping[str, Any] | None, plan: Mapping[str, Any], endpoints: Mapping[str, Any]
-) -> Settings:
+def of(kind: str, pool: Mapping[str, Any] | None, plan: Mapping[str, Any], endpoints: Mapping[str, Any]) -> Settings:
     """The settings of a component: the platform's own over the user's, so that none of them can be undone unseen."""
     return merged(plan["settings"], own(kind, pool, plan, endpoints))
 
 
-def own(
-    kind: str, pool: Mapping[str, Any] | None, plan: Mapping[str, Any], endpoints: Mapping[str, Any]
-) -> Settings:
+def own(kind: str, pool: Mapping[str, Any] | None, plan: Mapping[str, Any], endpoints: Mapping[str, Any]) -> Settings:
     """What the plan decides for a component of this kind."""
     sources = pool["sources"] if pool else [source["name"] for source in plan["sources"]]
     common: Settings = {
@@ -46,7 +42,7 @@ def own(
             "delete_local_logs": "True",
         },
     }
-    return merged(common, _OF_KIND[kind](pool, plan))
+    return merged(common, _OF_KIND[kind](plan))
 
 
 def bundles(sources: list[str], storage: str) -> str:
@@ -93,11 +89,11 @@ def _taken(section: str, key: str, decided: Settings) -> str | None:
     return "the plan decides it from the description" if plain in decided.get(section, {}) else None
 
 
-def _api_server(pool: Mapping[str, Any] | None, plan: Mapping[str, Any]) -> Settings:
+def _api_server(plan: Mapping[str, Any]) -> Settings:
     return {"api": {"port": str(plan["api"]["port"]), "base_url": plan["api"]["url"]}}
 
 
-def _scheduler(pool: Mapping[str, Any] | None, plan: Mapping[str, Any]) -> Settings:
+def _scheduler(plan: Mapping[str, Any]) -> Settings:
     return {
         "scheduler": {
             "enable_health_check": "True",
@@ -109,11 +105,7 @@ def _scheduler(pool: Mapping[str, Any] | None, plan: Mapping[str, Any]) -> Setti
     }
 
 
-def _nothing_more(pool: Mapping[str, Any] | None, plan: Mapping[str, Any]) -> Settings:
-    return {}
-
-
-def _worker(pool: Mapping[str, Any] | None, plan: Mapping[str, Any]) -> Settings:
+def _worker(plan: Mapping[str, Any]) -> Settings:
     return {
         "core": {"execution_api_server_url": plan["api"]["execution_url"]},
         "celery": {"celery_config_options": CELERY_CONFIG},
@@ -126,8 +118,8 @@ CELERY_CONFIG = "airflow_backbone.celery_config.CELERY_CONFIG"
 _OF_KIND = {
     "api-server": _api_server,
     "scheduler": _scheduler,
-    "dag-processor": _nothing_more,
-    "triggerer": _nothing_more,
+    "dag-processor": lambda _plan: {},
+    "triggerer": lambda _plan: {},
     "worker": _worker,
 }
 

@@ -1,0 +1,32 @@
+# Copyright: Contributors to airstack.backbone
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What a person and a host see of the plan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ansible_collections.airstack.backbone.plugins.module_utils._model import demands, explain
+
+
+def host_demands(plan: dict[str, Any], host: str) -> dict[str, Any]:
+    """What the host must offer: arguments of the module preflight_info."""
+    return demands.of(host, plan)
+
+
+def preflight_problems(hostvars: Mapping[str, Any], hosts: list[str]) -> list[str]:
+    """What is in the way on each of the hosts, as preflight_info registered it in __preflight."""
+    return [f"{host}: {problem}" for host in hosts for problem in hostvars[host]["__preflight"]["problems"]]
+
+
+class FilterModule:
+    """Filters over the plan."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Names of the filters, as playbooks use them."""
+        return {
+            "host_demands": host_demands,
+            "plan_text": explain.text,
+            "preflight_problems": preflight_problems,
+        }

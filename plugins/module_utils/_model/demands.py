@@ -1,0 +1,78 @@
+# Copyright: Contributors to airstack.backbone
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What each host must offer before anything is changed on it: free ports, disk space, a Python that the core supports."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .components import SCHEDULER_HEALTH_PORT, TRIGGERER_LOG_PORT, WORKER_LOG_PORT
+
+GIB = 1024**3
+
+CORE_SPACE = 2 * GIB
+"""Two releases of the core (0.7 GiB each with bytecode) stand side by side while one replaces the other."""
+
+SERVICE_SPACE = GIB
+"""The packages of a database, broker or object store and their first data."""
+
+PYTHONS = ("3.11", "3.12", "3.13")
+"""The versions that the core has a lock for."""
+
+
+def of(host: str, plan: Mapping[str, Any]) -> dict[str, Any]:
+    """The demands on one host of the plan.
+
+    ports: {port, purpose, units}; a port may be taken already by one of our own units (shell patterns).
+    space: {path, bytes, purpose, unless}; not demanded where the path ``unless`` exists, since it is spent already.
+    pythons: versions of which the host must have one, empty where it needs none.
+    """
+    components = [component for component in plan["components"] if host in component["hosts"]]
+    core = {"path": "/opt", "bytes": CORE_SPACE, "purpose": "Airflow's core", "unless": "/opt/airflow/core/current"}
+    services = [service for service in _services(plan) if service["address"] == _address(host, plan)]
+    return {
+        "ports": [
+            *({key: service[key] for key in ("port", "purpose", "units")} for service in services),
+            *(port for component in components for port in _component_ports(component, plan)),
+        ],
+        "space": [
+            *(
+                {"path": "/var", "bytes": SERVICE_SPACE, "purpose": service["purpose"], "unless": service["data"]}
+                for service in services
+            ),
+            *([core] if components else []),
+        ],
+        "pythons": list(PYTHONS) if components else [],
+    }
+
+
+def _address(host: str, plan: Mapping[str, Any]) -> str:
+    return next(each["address"] for each in plan["hosts"] if each["name"] == host)
+
+
+def _services(plan: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The services that hosts of the inventory provide: where, and which of our units may listen there."""
+    listed = [
+        ("database", plan["database"]["host"], plan["database"]["port"], "postgresql@*.service", "/var/lib/postgresql"),
+        ("broker", plan["broker"]["host"], plan["broker"]["port"], "rabbitmq-server.service", "/var/lib/rabbitmq"),
+    ]
+    if store := plan["log_store"]["object_store"]:
+        listed.append(("object store", store["address"], store["port"], "swift-proxy.service", "/srv/node"))
+    return [
+        {"purpose": f"the {name}", "address": address, "port": port, "units": [unit], "data": data}
+        for name, address, port, unit, data in listed
+    ]
+
+
+def _component_ports(component: Mapping[str, Any], plan: Mapping[str, Any]) -> list[dict[str, Any]]:
+    ports = {
+        "api-server": plan["api"]["port"],
+        "scheduler": SCHEDULER_HEALTH_PORT,
+        "triggerer": TRIGGERER_LOG_PORT,
+        "worker": WORKER_LOG_PORT,
+    }
+    if component["kind"] not in ports:
+        return []
+    unit = "airflow-worker-*.service" if component["kind"] == "worker" else f"airflow-{component['name']}.service"
+    return [{"port": ports[component["kind"]], "purpose": f"Airflow's {component['name']}", "units": [unit]}]

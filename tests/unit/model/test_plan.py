@@ -1,0 +1,201 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from ansible_collections.airstack.backbone.plugins.module_utils._model import demands, explain, plan, problems
+from ansible_collections.airstack.backbone.plugins.module_utils._model.inventory import Inventory
+
+Variables = dict[str, Any]
+
+
+def found(variables: Variables, inventory: Inventory) -> dict[str, str]:
+    """What is wrong, by variable."""
+    made, wrong = plan.make(variables, inventory)
+    assert made is None
+    return {problem.variable: problem.right for problem in wrong}
+
+
+def made(variables: Variables, inventory: Inventory) -> dict[str, Any]:
+    result, wrong = plan.make(variables, inventory)
+    assert wrong == []
+    assert result is not None
+    return result
+
+
+def test_the_plan_is_plain_data(variables: Variables, inventory: Inventory) -> None:
+    planned = made(variables, inventory)
+    assert json.loads(json.dumps(planned)) == planned
+
+
+def test_a_pool_reads_only_the_sources_of_its_queues(variables: Variables, inventory: Inventory) -> None:
+    assert {pool["name"]: pool["sources"] for pool in made(variables, inventory)["pools"]} == {
+        "etl": ["etl"],
+        "ml": ["ml"],
+    }
+
+
+def test_only_the_central_hosts_may_use_the_database_as_its_owner(variables: Variables, inventory: Inventory) -> None:
+    clients = made(variables, inventory)["database"]["clients"]
+    assert {client["name"]: client["users"] for client in clients} == {
+        "control1": ["airflow_local", "airflow_local_results"],
+        "worker-etl1": ["airflow_local_results"],
+        "worker-ml1": ["airflow_local_results"],
+    }
+
+
+def test_a_component_with_a_group_of_its_own_leaves_the_control_hosts(
+    variables: Variables, inventory: Inventory
+) -> None:
+    split = Inventory({**inventory.groups, "airflow_schedulers": ["scheduler1", "scheduler2"]})
+    hosts = {component["name"]: component["hosts"] for component in made(variables, split)["components"]}
+    assert hosts["scheduler"] == ["scheduler1", "scheduler2"]
+    assert hosts["api-server"] == ["control1"]
+
+
+def test_addresses_fall_back_to_names(variables: Variables, inventory: Inventory) -> None:
+    planned = made(variables, inventory)
+    assert planned["database"]["host"] == "10.0.0.11"
+    assert planned["log_store"]["endpoint_url"] == "http://objects1:8080"
+
+
+def test_an_empty_description_names_every_required_variable(inventory: Inventory) -> None:
+    assert set(found({}, inventory)) == {"airflow_environment", "airflow_dag_sources", "airflow_worker_pools"}
+
+
+def test_all_problems_come_at_once(variables: Variables, inventory: Inventory) -> None:
+    variables |= {
+        "airflow_environment": "Prod!",
+        "airflow_version": 3.3,
+        "airflow_platform": "swarms",
+        "airflow_longest_task": "8 hours",
+        "airflow_database_provider": "postgres",
+        "airflow_broker_provider": "kafka",
+        "airflow_dag_storage_path": "srv/dags",
+        "airflow_api_port": 80,
+        "airflow_worker_pools": [{"name": "etl", "queus": ["etl"], "concurrency": "many"}],
+        "airflow_dag_sources": [
+            {"name": "a", "path": "/a", "queues": []},
+            {"name": "a", "path": "/a", "queues": ["x"]},
+        ],
+    }
+    wrong = found(variables, inventory)
+    assert set(wrong) == {
+        "airflow_environment",
+        "airflow_version",
+        "airflow_platform",
+        "airflow_longest_task",
+        "airflow_database_provider",
+        "airflow_broker_provider",
+        "airflow_dag_storage_path",
+        "airflow_api_port",
+        "airflow_worker_pools[0].queus",
+        "airflow_worker_pools[0].queues",
+        "airflow_worker_pools[0].concurrency",
+        "airflow_dag_sources[0].queues",
+        "airflow_dag_sources[1].name",
+    }
+    assert "did you mean queues?" in wrong["airflow_worker_pools[0].queus"]
+    assert "did you mean postgresql?" in wrong["airflow_database_provider"]
+
+
+def test_a_slip_of_the_pen_in_a_variables_name_is_found(variables: Variables, inventory: Inventory) -> None:
+    wrong = found({**variables, "airflow_logest_task": 1, "airflow_routing_mod": "assign"}, inventory)
+    assert wrong == {"airflow_routing_mod": "left out (did you mean airflow_routing_mode?)"}
+
+
+@pytest.mark.parametrize(
+    ("source_queues", "pool_queues", "where"),
+    [
+        (["etl", "gpu"], ["etl"], "airflow_dag_sources[0].queues[1]"),
+        (["etl"], ["gpu"], "airflow_worker_pools[1].queues"),
+    ],
+)
+def test_a_queue_that_leads_nowhere_is_refused(
+    variables: Variables, inventory: Inventory, source_queues: list[str], pool_queues: list[str], where: str
+) -> None:
+    variables["airflow_dag_sources"] = [{"name": "etl", "path": "/dags/etl", "queues": source_queues}]
+    variables["airflow_worker_pools"] = [
+        {"name": "etl", "queues": ["etl"]},
+        {"name": "ml", "queues": pool_queues},
+    ]
+    assert where in found(variables, inventory)
+
+
+@pytest.mark.parametrize("group", ["airflow_database", "airflow_broker", "airflow_control", "airflow_workers_ml"])
+def test_an_empty_group_is_refused(variables: Variables, inventory: Inventory, group: str) -> None:
+    assert set(found(variables, Inventory({**inventory.groups, group: []}))) == {f"groups['{group}']"}
+
+
+def test_a_host_runs_the_worker_of_one_pool(variables: Variables, inventory: Inventory) -> None:
+    crowded = Inventory({**inventory.groups, "airflow_workers_ml": ["worker-etl1"]})
+    assert "worker-etl1 is in airflow_workers_etl already" in found(variables, crowded)["groups['airflow_workers_ml']"]
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "reason"),
+    [
+        ("core", "fernet_key", "secret"),
+        ("database", "sql_alchemy_conn_cmd", "secret"),
+        ("core", "executor", "plan decides"),
+        ("scheduler", "task_queued_timeout", "plan decides"),
+        ("workers", "max_failed_heartbeats", "plan decides"),
+    ],
+)
+def test_a_setting_that_is_not_the_users_is_refused(
+    variables: Variables, inventory: Inventory, section: str, key: str, reason: str
+) -> None:
+    variables["airflow_settings"] = {section: {"allowed_elsewhere": "x", key: "x"}}
+    wrong = found(variables, inventory)
+    assert list(wrong) == [f"airflow_settings.{section}.{key}"]
+    assert reason in wrong[f"airflow_settings.{section}.{key}"]
+
+
+def test_timeouts_form_a_chain(variables: Variables, inventory: Inventory) -> None:
+    planned = made(variables, inventory)
+    seconds = {name: timeout["seconds"] for name, timeout in planned["timeouts"].items()}
+    chain = [planned["longest_task"], *(seconds[name] for name in ("worker_stop", "consumer_timeout", "task_queued"))]
+    assert chain == sorted(set(chain))
+
+
+def test_keys_of_a_foreign_log_store_are_never_made(variables: Variables, inventory: Inventory) -> None:
+    groups = {name: hosts for name, hosts in inventory.groups.items() if name != "airflow_object_store"}
+    variables["airflow_log_store_access_keys"] = {"core": "AKIACORE", "ml": "AKIAML"}
+    planned = made(variables, Inventory(groups))
+    kinds = {secret["name"]: secret["kind"] for secret in planned["secrets"] if secret["name"].startswith("log_store")}
+    assert kinds == {"log_store": "given", "log_store_ml": "given"}
+    assert planned["log_store"]["endpoint_url"] is None
+
+
+def test_each_secret_has_a_name_of_its_own(variables: Variables, inventory: Inventory) -> None:
+    names = [secret["name"] for secret in made(variables, inventory)["secrets"]]
+    assert len(names) == len(set(names))
+
+
+def test_a_host_must_offer_what_its_components_need(variables: Variables, inventory: Inventory) -> None:
+    planned = made(variables, inventory)
+    ports = {
+        host: {port["port"] for port in demands.of(host, planned)["ports"]}
+        for host in ("backbone1", "objects1", "control1", "worker-ml1")
+    }
+    assert ports == {
+        "backbone1": {5432, 5672},
+        "objects1": {8080},
+        "control1": {8080, 8974, 8794},
+        "worker-ml1": {8793},
+    }
+
+
+def test_a_person_reads_every_name_in_the_text(variables: Variables, inventory: Inventory) -> None:
+    planned = made(variables, inventory)
+    text = explain.text(planned)
+    words = [*planned["timeouts"]["worker_stop"]["reason"].split(), "backbone1", "etl_highmem", "worker-ml1", "8h30m"]
+    assert [word for word in words if word not in text and word != "backbone1"] == []
+
+
+def test_a_report_counts_and_numbers(variables: Variables) -> None:
+    _made, wrong = plan.make({**variables, "airflow_api_port": "x" * 500}, Inventory())
+    assert problems.report(wrong).splitlines()[0] == "The deployment description has one problem; nothing was changed."
+    assert len(problems.report(wrong)) < 300
