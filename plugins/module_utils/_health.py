@@ -1,0 +1,318 @@
+# Copyright: Contributors to airstack.backbone
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What the answers of a running platform say about its health. Pure: no I/O, no clock.
+
+``examine`` compares a plan with what was seen, a dictionary of
+
+- apis: one for each API server, {host, url, version, health} with the answers of /api/v2/version and
+  /api/v2/monitor/health, or {host, url, error}
+- login: None, or why no token was given; is_refused tells a wrong password from an API that does not answer
+- jobs, dags, import_errors: lists as the REST API gives them, or None where it was not asked
+- queues: {name: {consumers, messages} or {error}}, {"": {error}} where the broker does not answer, None where it was
+  not asked
+- releases: {source: {release, published, defines_dags}} as the DAG storage holds them, release None where there is none;
+  None where this host does not hold the storage
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+ERROR = "error"
+WARNING = "warning"
+
+HEARTBEATS = {"scheduler": "SchedulerJob", "dag-processor": "DagProcessorJob", "triggerer": "TriggererJob"}
+"""The kinds of component that beat in the metadata database, each with the type of its jobs there."""
+
+PARSED_WITHIN = 60
+"""Seconds after which the errors that stand in the database are those of the published release: the bundle is looked at
+every 30 s (settings.BUNDLE_REFRESH), the files of the former one may be in work by then."""
+
+SHOWN_ERRORS = 10
+"""Import errors of one source that a report spells out."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong.
+
+    part: what of the platform. found: what was seen. advice: what to do about it. severity: an error fails a
+    verification, a warning does not. is_final: waiting will not mend it.
+    """
+
+    part: str
+    found: str
+    advice: str
+    severity: str = ERROR
+    is_final: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.part}: {self.found}; {self.advice}"
+
+
+def examine(plan: Mapping[str, Any], seen: Mapping[str, Any]) -> list[Finding]:
+    """Everything that is wrong with a platform, the causes before what follows from them."""
+    return [
+        *_apis(plan, seen),
+        *_login(seen),
+        *_components(plan, seen),
+        *_queues(plan, seen),
+        *_sources(plan, seen),
+    ]
+
+
+def is_settled(findings: Iterable[Finding]) -> bool:
+    """Whether waiting cannot change the outcome: nothing is wrong, or nothing that time would mend."""
+    return all(finding.is_final for finding in findings)
+
+
+def report(plan: Mapping[str, Any], seen: Mapping[str, Any], findings: list[Finding]) -> dict[str, Any]:
+    """What was seen and found, as plain data for people and programs."""
+    is_healthy = not any(finding.severity == ERROR for finding in findings)
+    shown = {
+        "environment": plan["environment"],
+        "is_healthy": is_healthy,
+        "findings": [asdict(finding) for finding in findings],
+        "apis": [_shown_api(api) for api in seen["apis"]],
+        "components": {kind: _shown_component(kind, plan, seen) for kind in HEARTBEATS},
+        "queues": {name: answer for name, answer in (seen["queues"] or {}).items() if name},
+        "sources": {source["name"]: _shown_source(source["name"], seen) for source in plan["sources"]},
+    }
+    return {**shown, "summary": _summary(plan, seen, shown)}
+
+
+def message(findings: Iterable[Finding]) -> str:
+    """The findings as lines for a person."""
+    return "\n".join(f"{number:3}. {finding}" for number, finding in enumerate(findings, start=1))
+
+
+# --- what is wrong ----------------------------------------------------------------------------------------------------
+
+
+def _apis(plan: Mapping[str, Any], seen: Mapping[str, Any]) -> Iterator[Finding]:
+    for api in seen["apis"]:
+        part = f"API server on {api['host']}"
+        if "error" in api:
+            yield Finding(part, f"{api['url']} does not answer ({api['error']})", _journal("api-server", [api["host"]]))
+            continue
+        version = api["version"].get("version")
+        if version != plan["airflow_version"]:
+            yield Finding(
+                part,
+                f"it runs Airflow {version} and the description says {plan['airflow_version']}",
+                "deploy with site.yml",
+            )
+        database = api["health"].get("metadatabase", {}).get("status")
+        if database != "healthy":
+            yield Finding(part, "it does not reach the metadata database", "look at the database's own log")
+
+
+def _login(seen: Mapping[str, Any]) -> Iterator[Finding]:
+    login = seen["login"]
+    if login is None:
+        return
+    advice = _API_LOG
+    if login["is_refused"]:
+        advice = (
+            "if somebody changed the password in the UI, put the new one into airflow_secret_admin;"
+            " the role airflow_components sets it anew where the user is gone"
+        )
+    yield Finding(f"user {login['user']}", f"no token ({login['error']})", advice, is_final=login["is_refused"])
+
+
+def _components(plan: Mapping[str, Any], seen: Mapping[str, Any]) -> Iterator[Finding]:
+    health = _health(seen)
+    if health is None:
+        return
+    beating = _beating(seen)
+    for kind in HEARTBEATS:
+        hosts = _hosts(plan, kind)
+        beat = _heartbeat(kind, health)
+        if beat["status"] != "healthy":
+            last = f"its last heartbeat was at {beat['latest']}" if beat["latest"] else "it never gave a heartbeat"
+            yield Finding(kind, last, _journal(kind, hosts))
+        elif beating is not None and beating[kind] < len(hosts):
+            yield Finding(kind, f"{beating[kind]} of {len(hosts)} give heartbeats", _journal(kind, hosts))
+
+
+def _queues(plan: Mapping[str, Any], seen: Mapping[str, Any]) -> Iterator[Finding]:
+    answers = seen["queues"]
+    if answers is None:
+        return
+    if "" in answers:
+        broker = plan["broker"]
+        where = f"{broker['host']}:{broker['port']}"
+        yield Finding("broker", f"{where} does not answer ({answers['']['error']})", "look at the broker's own log")
+        return
+    for queue, workers in consumers(plan).items():
+        answer = answers.get(queue, {"error": "it was not asked"})
+        units = ", ".join(f"airflow-worker-{pool}" for pool in workers)
+        hosts = [host for pool in workers.values() for host in pool]
+        advice = f"look at `journalctl -u {units.replace(', ', ' -u ')}` on {', '.join(hosts)}"
+        if "error" in answer:
+            yield Finding(f"queue {queue}", f"the broker says: {answer['error']}", advice)
+        elif answer["consumers"] == 0:
+            waiting = f", and {answer['messages']} tasks wait" if answer["messages"] else ""
+            yield Finding(f"queue {queue}", f"no worker consumes it{waiting}", advice)
+        elif answer["consumers"] < len(hosts):
+            found = f"{answer['consumers']} of {len(hosts)} workers consume it"
+            yield Finding(f"queue {queue}", found, advice, severity=WARNING)
+
+
+def _sources(plan: Mapping[str, Any], seen: Mapping[str, Any]) -> Iterator[Finding]:
+    if seen["dags"] is None or seen["import_errors"] is None:
+        return
+    for source in plan["sources"]:
+        name = source["name"]
+        release = _release(name, seen)
+        yield from _releases(name, release, _dags(name, seen))
+        yield from _import_errors(name, release, seen)
+
+
+def _releases(name: str, release: Mapping[str, Any] | None, dags: list[Mapping[str, Any]]) -> Iterator[Finding]:
+    part = f"source {name}"
+    advice = "look at `journalctl -u airflow-dag-processor`, which parses it"
+    if release is None:
+        return
+    if release["release"] is None:
+        yield Finding(part, "no release of it is published", "publish it with playbooks/dags.yml")
+        return
+    behind = Counter(dag["bundle_version"] for dag in dags if dag["bundle_version"] != release["release"])
+    if behind:
+        versions = ", ".join(str(version) for version in behind)
+        waiting = _count(sum(behind.values()), "DAG")
+        found = f"release {release['release']} is published, and Airflow still has {waiting} of {versions}"
+        yield Finding(part, found, advice)
+    elif release["defines_dags"] and not dags:
+        yield Finding(part, f"Airflow has found no DAG in its release {release['release']}", advice)
+
+
+def _import_errors(name: str, release: Mapping[str, Any] | None, seen: Mapping[str, Any]) -> Iterator[Finding]:
+    errors = [error for error in seen["import_errors"] if error["bundle_name"] == name]
+    for error in errors[:SHOWN_ERRORS]:
+        is_of_release = release is not None and _seconds(error["timestamp"]) > release["published"] + PARSED_WITHIN
+        yield Finding(
+            f"source {name}",
+            f"{error['filename']} cannot be imported: {last_line(error['stack_trace'])}",
+            "mend the file and publish the source again",
+            is_final=is_of_release,
+        )
+    if len(errors) > SHOWN_ERRORS:
+        more = f"{len(errors) - SHOWN_ERRORS} more files cannot be imported"
+        yield Finding(f"source {name}", more, "see the import errors in the UI", is_final=True)
+
+
+# --- what was seen ----------------------------------------------------------------------------------------------------
+
+
+def consumers(plan: Mapping[str, Any]) -> dict[str, dict[str, list[str]]]:
+    """Who has to consume each queue: the hosts of each pool, by queue and pool."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for pool in plan["pools"]:
+        for queue in pool["queues"]:
+            found.setdefault(queue, {})[pool["name"]] = pool["hosts"]
+    return found
+
+
+def last_line(trace: str) -> str:
+    """What a traceback says in the end: its last line that is not empty."""
+    lines = [line.strip() for line in trace.splitlines() if line.strip()]
+    return lines[-1] if lines else "no reason given"
+
+
+def _hosts(plan: Mapping[str, Any], kind: str) -> list[str]:
+    return [host for component in plan["components"] if component["kind"] == kind for host in component["hosts"]]
+
+
+def _health(seen: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """What the first API server that reaches the database says about the components."""
+    answers = [api["health"] for api in seen["apis"] if "error" not in api]
+    return next((health for health in answers if health.get("metadatabase", {}).get("status") == "healthy"), None)
+
+
+def _heartbeat(kind: str, health: Mapping[str, Any]) -> dict[str, str | None]:
+    key = kind.replace("-", "_")
+    answer = health.get(key) or {}
+    return {"status": answer.get("status"), "latest": answer.get(f"latest_{key}_heartbeat")}
+
+
+def _beating(seen: Mapping[str, Any]) -> Counter[str] | None:
+    """How many of each kind give heartbeats."""
+    if seen["jobs"] is None:
+        return None
+    kinds = {job_type: kind for kind, job_type in HEARTBEATS.items()}
+    return Counter(kinds[job["job_type"]] for job in seen["jobs"] if job["job_type"] in kinds)
+
+
+def _release(name: str, seen: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    return None if seen["releases"] is None else seen["releases"][name]
+
+
+def _dags(name: str, seen: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [dag for dag in seen["dags"] or () if dag["bundle_name"] == name]
+
+
+def _seconds(timestamp: str) -> float:
+    """Seconds since the epoch of a time as the REST API writes it; Python before 3.11 reads no Z."""
+    return datetime.fromisoformat(timestamp.replace("Z", "+00:00")).timestamp()
+
+
+def _journal(component: str, hosts: Iterable[str]) -> str:
+    return f"look at `journalctl -u airflow-{component}` on {', '.join(hosts)}"
+
+
+_API_LOG = "look at `journalctl -u airflow-api-server`"
+
+
+# --- what is shown ----------------------------------------------------------------------------------------------------
+
+
+def _shown_api(api: Mapping[str, Any]) -> dict[str, Any]:
+    known = {"host": api["host"], "url": api["url"]}
+    return {**known, "error": api["error"]} if "error" in api else {**known, "version": api["version"].get("version")}
+
+
+def _shown_component(kind: str, plan: Mapping[str, Any], seen: Mapping[str, Any]) -> dict[str, Any]:
+    beating = _beating(seen)
+    return {
+        **_heartbeat(kind, _health(seen) or {}),
+        "running": None if beating is None else beating[kind],
+        "hosts": _hosts(plan, kind),
+    }
+
+
+def _shown_source(name: str, seen: Mapping[str, Any]) -> dict[str, Any]:
+    release = _release(name, seen)
+    return {
+        "release": release and release["release"],
+        "dags": None if seen["dags"] is None else len(_dags(name, seen)),
+        "import_errors": None
+        if seen["import_errors"] is None
+        else sum(error["bundle_name"] == name for error in seen["import_errors"]),
+    }
+
+
+def _summary(plan: Mapping[str, Any], seen: Mapping[str, Any], shown: Mapping[str, Any]) -> str:
+    if not shown["is_healthy"]:
+        errors = sum(finding["severity"] == ERROR for finding in shown["findings"])
+        return f"Airflow {plan['airflow_version']} of {plan['environment']}: {_count(errors, 'problem')}"
+    dags = sum(source["dags"] for source in shown["sources"].values())
+    workers = sum(len(pool["hosts"]) for pool in plan["pools"])
+    queues = (
+        "its queues were not asked" if seen["queues"] is None else f"{_count(len(shown['queues']), 'queue')} consumed"
+    )
+    return (
+        f"Airflow {plan['airflow_version']} of {plan['environment']} is healthy: "
+        f"{_count(len(shown['apis']), 'API server')}; "
+        f"fresh heartbeats of {', '.join(HEARTBEATS)}; "
+        f"{queues} by {_count(workers, 'worker')}; "
+        f"{_count(len(shown['sources']), 'source')} with {_count(dags, 'DAG')}, no import error"
+    )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

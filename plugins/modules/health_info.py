@@ -1,0 +1,343 @@
+#!/usr/bin/python
+# Copyright: Contributors to airstack.backbone
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: health_info
+short_description: Tell whether a running Airflow platform is healthy
+version_added: 0.1.0
+description:
+  - Asks every API server for its health, the metadata database (through the REST API) for the heartbeats of the other
+    components, the broker for the consumers of each queue, and Airflow for what it parsed of each DAG source.
+  - Everything that is wrong is returned at once, each with what to do. A platform that is not healthy is no failure of
+    this module.
+  - Waits until all is well, until what is wrong is nothing that time would mend, or until O(timeout).
+  - Changes nothing. The broker is asked by passive declarations of its queues, which any RabbitMQ answers, one that a
+    cloud manages included.
+options:
+  plan:
+    description: The plan, as M(airstack.backbone.plan) returns it.
+    type: dict
+    required: true
+  admin_password:
+    description: The password of the plan's C(api.admin_user).
+    type: str
+    required: true
+  broker:
+    description:
+      - The broker's endpoint, as the role airflow_broker gives it. The one in O(plan) when left out.
+      - With another C(scheme) than C(amqp) and C(amqps), the consumers of queues are not looked at.
+    type: dict
+  broker_password:
+    description: The password of the broker's C(user).
+    type: str
+    required: true
+  python:
+    description: An interpreter that has C(amqp), as the environment of an Airflow core with C(celery) has.
+    type: path
+    default: /opt/airflow/core/current/bin/python
+  timeout:
+    description: Seconds to wait. With V(0), and in check mode where O(python) is missing, looks once.
+    type: int
+    default: 180
+attributes:
+  check_mode:
+    support: full
+    description: Changes nothing.
+  diff_mode:
+    support: none
+    description: Changes nothing.
+author:
+  - Airstack Founders (@airstack)
+notes:
+  - Run it on a host that runs the scheduler, which reaches API servers and broker. Where the host also holds the DAG
+    storage, the releases that are published there must be those that Airflow parsed.
+seealso:
+  - module: airstack.backbone.plan
+"""
+
+EXAMPLES = r"""
+- name: Look whether the platform is healthy
+  airstack.backbone.health_info:
+    plan: "{{ airflow_plan }}"
+    admin_password: "{{ airflow_secrets.admin }}"
+    broker_password: "{{ airflow_secrets.broker }}"
+  register: platform
+
+- name: Say what is wrong
+  ansible.builtin.debug:
+    msg: "{{ platform.message }}"
+  when: not platform.health.is_healthy
+"""
+
+RETURN = r"""
+is_there:
+  description: Whether there is a platform to look at, that is an API server that answers or O(python).
+  returned: always
+  type: bool
+message:
+  description: The findings as lines for a person; empty where there are none.
+  returned: always
+  type: str
+seconds:
+  description: How long it took until the platform was healthy, or until nothing more was to be expected.
+  returned: always
+  type: float
+health:
+  description: What was seen and found.
+  returned: always
+  type: dict
+  contains:
+    environment:
+      description: The plan's environment.
+      type: str
+    is_healthy:
+      description: Whether no finding is an error.
+      type: bool
+    summary:
+      description: One line for a person.
+      type: str
+    findings:
+      description: What is wrong, the causes before what follows from them.
+      type: list
+      elements: dict
+      contains:
+        part:
+          description: What of the platform.
+          type: str
+        found:
+          description: What was seen.
+          type: str
+        advice:
+          description: What to do about it.
+          type: str
+        severity:
+          description: V(error), or V(warning) for what works with less than planned.
+          type: str
+        is_final:
+          description: Whether waiting will not mend it.
+          type: bool
+    apis:
+      description: Each API server with its host, url, and version or error.
+      type: list
+      elements: dict
+    components:
+      description: Status, latest heartbeat, number of those running and planned hosts of each kind of component.
+      type: dict
+    queues:
+      description: Consumers and waiting messages of each queue.
+      type: dict
+    sources:
+      description: Published release, number of DAGs and of import errors of each source.
+      type: dict
+  sample:
+    environment: local
+    is_healthy: true
+    findings: []
+    queues:
+      etl:
+        consumers: 1
+        messages: 0
+    sources:
+      etl:
+        release: 3f9c1b7a2d40
+        dags: 3
+        import_errors: 0
+"""
+
+import inspect
+import json
+import os
+import re
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+from urllib.parse import urlencode
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.urls import open_url
+
+from ansible_collections.airstack.backbone.plugins.module_utils import _amqp, _health
+
+POLL_SECONDS = 2
+ANSWER_SECONDS = 30
+"""The first token of an API server that has just started took 8 s on two busy cores."""
+
+PAGE = 100
+"""[api] maximum_page_limit as Airflow ships it; a server that gives less is asked again from there."""
+
+DEFINES_DAG = re.compile(rb"@(\w+\.)?dag\b|\bDAG\(")
+
+
+class Refused(Exception):
+    """The API answered that it will not."""
+
+
+class Api:
+    """An API server's answers as plain data.
+
+    Raises Refused for a status of 400 and above, OSError (URLError, timeouts) or ValueError where nothing useful came.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._headers = {"Accept": "application/json"}
+
+    def get(self, path: str, **query: Any) -> dict[str, Any]:
+        """The answer to a GET below /api/v2/."""
+        return self._ask("GET", f"/api/v2/{path}?{urlencode(query)}" if query else f"/api/v2/{path}")
+
+    def all(self, path: str, key: str, **query: Any) -> list[dict[str, Any]]:
+        """All pages of a list."""
+        found: list[dict[str, Any]] = []
+        while True:
+            page = self.get(path, limit=PAGE, offset=len(found), **query)
+            found += page[key]
+            if not page[key] or len(found) >= page["total_entries"]:
+                return found
+
+    def log_in(self, user: str, password: str) -> None:
+        """Get a token for all further requests."""
+        body = json.dumps({"username": user, "password": password})
+        token = self._ask("POST", "/auth/token", body)["access_token"]
+        self._headers["Authorization"] = f"Bearer {token}"
+
+    def _ask(self, method: str, path: str, body: str | None = None) -> dict[str, Any]:
+        headers = {**self._headers, "Content-Type": "application/json"} if body else self._headers
+        try:
+            with open_url(
+                self.url + path, method=method, data=body, headers=headers, timeout=ANSWER_SECONDS, use_proxy=False
+            ) as answer:
+                read: dict[str, Any] = json.load(answer)
+        except HTTPError as error:
+            if error.code in (401, 403):
+                raise Refused(f"{error.code} {error.reason}") from error
+            raise OSError(f"{path.partition('?')[0]} gave {error.code} {error.reason}") from error
+        return read
+
+
+class Look:
+    """One look at a platform, as _health.examine wants it."""
+
+    def __init__(self, module: AnsibleModule) -> None:
+        self._module = module
+        self._plan: dict[str, Any] = module.params["plan"]
+        self._broker: dict[str, Any] = module.params["broker"] or {**self._plan["broker"], "scheme": "amqp"}
+
+    def take(self) -> dict[str, Any]:
+        apis = [self._api(host) for host in self._plan["api"]["hosts"]]
+        answering = next((api["url"] for api in apis if "error" not in api), None)
+        return {"apis": apis, "queues": self._queues(), "releases": self._releases(), **self._airflow(answering)}
+
+    def _api(self, host: str) -> dict[str, Any]:
+        addresses = {each["name"]: each["address"] for each in self._plan["hosts"]}
+        url = f"http://{addresses[host]}:{self._plan['api']['port']}"
+        api = Api(url)
+        try:
+            return {"host": host, "url": url, "version": api.get("version"), "health": api.get("monitor/health")}
+        except (Refused, OSError, ValueError) as error:
+            return {"host": host, "url": url, "error": _reason(error)}
+
+    def _airflow(self, url: str | None) -> dict[str, Any]:
+        unknown = {"login": None, "jobs": None, "dags": None, "import_errors": None}
+        if url is None:
+            return unknown
+        user = self._plan["api"]["admin_user"]
+        api = Api(url)
+        try:
+            api.log_in(user, self._module.params["admin_password"])
+            return {
+                "login": None,
+                "jobs": api.get("jobs", is_alive="true", limit=PAGE)["jobs"],
+                "dags": api.all("dags", "dags", order_by="dag_id"),
+                "import_errors": api.all("importErrors", "import_errors", order_by="id"),
+            }
+        except (Refused, OSError, ValueError, KeyError) as error:
+            login = {"user": user, "error": _reason(error), "is_refused": isinstance(error, Refused)}
+            return {**unknown, "login": login}
+
+    def _queues(self) -> dict[str, Any] | None:
+        if self._broker["scheme"] not in ("amqp", "amqps"):
+            return None
+        python = self._module.params["python"]
+        if not os.access(python, os.X_OK):
+            return {"": {"error": f"{python} is not there, which would ask it"}}
+        asked = {
+            **{key: self._broker[key] for key in ("host", "port", "vhost", "user")},
+            "password": self._module.params["broker_password"],
+            "is_tls": self._broker["scheme"] == "amqps",
+            "seconds": ANSWER_SECONDS,
+            "queues": list(_health.consumers(self._plan)),
+        }
+        code, output, error = self._module.run_command([python, "-c", inspect.getsource(_amqp)], data=json.dumps(asked))
+        if code != 0:
+            return {"": {"error": _health.last_line(error)}}
+        answer: dict[str, Any] = json.loads(output)
+        return {"": answer} if "error" in answer else answer["queues"]
+
+    def _releases(self) -> dict[str, Any] | None:
+        storage = Path(self._plan["dag_storage"]["path"])
+        if not (storage / self._plan["dag_storage"]["sentinel"]).exists():
+            return None
+        return {source["name"]: _release(storage / source["name"]) for source in self._plan["sources"]}
+
+
+def _release(source: Path) -> dict[str, Any]:
+    current = source / "current"
+    try:
+        published = current.lstat().st_mtime
+        release = current.resolve(strict=True)
+    except OSError:
+        return {"release": None, "published": 0.0, "defines_dags": False}
+    defines = any(DEFINES_DAG.search(file.read_bytes()) for file in release.rglob("*.py"))
+    return {"release": release.name, "published": published, "defines_dags": defines}
+
+
+def _reason(error: Exception) -> str:
+    reason = getattr(error, "reason", None) or error
+    return str(getattr(reason, "strerror", None) or reason or type(error).__name__)
+
+
+def wait(look: Look, plan: Mapping[str, Any], timeout: int) -> tuple[dict[str, Any], list[_health.Finding]]:
+    """What was seen and found when the platform was settled, or when the time was over."""
+    deadline = time.monotonic() + timeout
+    while True:
+        seen = look.take()
+        findings = _health.examine(plan, seen)
+        if _health.is_settled(findings) or time.monotonic() + POLL_SECONDS > deadline:
+            return seen, findings
+        time.sleep(POLL_SECONDS)
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "plan": {"type": "dict", "required": True},
+            "admin_password": {"type": "str", "required": True, "no_log": True},
+            "broker": {"type": "dict"},
+            "broker_password": {"type": "str", "required": True, "no_log": True},
+            "python": {"type": "path", "default": "/opt/airflow/core/current/bin/python"},
+            "timeout": {"type": "int", "default": 180},
+        },
+        supports_check_mode=True,
+    )
+    plan = module.params["plan"]
+    started = time.monotonic()
+    has_core = os.access(module.params["python"], os.X_OK)
+    patience = module.params["timeout"] if has_core or not module.check_mode else 0
+    seen, findings = wait(Look(module), plan, patience)
+    module.exit_json(
+        changed=False,
+        is_there=has_core or any("error" not in api for api in seen["apis"]),
+        health=_health.report(plan, seen, findings),
+        message=_health.message(findings),
+        seconds=round(time.monotonic() - started, 1),
+    )
+
+
+if __name__ == "__main__":
+    main()
