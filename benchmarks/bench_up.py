@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import tempfile
 import time
@@ -18,11 +19,14 @@ from typing import Any
 from performance_page import ROOT, table, write
 
 
+MAKE = shutil.which("make") or "/usr/bin/make"
+
+
 def make(target: str, report: Path) -> dict[str, Any]:
     """Run a target of the Makefile; what its playbook's stages reported, with the seconds of the whole command."""
     environment = {**os.environ, "AIRSTACK_STAGES_REPORT": str(report)}
     begin = time.monotonic()
-    subprocess.run(["make", target], cwd=ROOT, env=environment, check=True)
+    subprocess.run([MAKE, target], cwd=ROOT, env=environment, check=True)
     return {**json.loads(report.read_text(encoding="utf-8")), "command": time.monotonic() - begin}
 
 
