@@ -18,7 +18,6 @@ from typing import Any
 
 from performance_page import ROOT, table, write
 
-
 MAKE = shutil.which("make") or "/usr/bin/make"
 
 
