@@ -1,0 +1,52 @@
+#!/bin/sh
+# Copyright: Contributors to airstack.backbone
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+# lab_image.sh RELEASE REFERENCE CA_BUNDLE DIRECTORY [MIRROR...]: makes a root filesystem like that of a small Debian cloud
+# image and imports it into podman. DIRECTORY holds it for a moment. This file's hash is part of the image's name.
+set -eu
+release=$1 reference=$2 CA_BUNDLE=$3 directory=$4
+shift 4
+export CA_BUNDLE
+
+work=$(mktemp -d -p "$directory")
+trap 'rm -rf "$work"' EXIT
+
+# Certificates of this machine that Debian's own bundle lacks, put where update-ca-certificates keeps them.
+trust_this_machine='
+  one_line() { awk "/BEGIN CERT/ { c = \"\" } { c = c \$0 \"|\" } /END CERT/ { print c }" "$1"; }
+  [ -r "$CA_BUNDLE" ] || exit 0
+  one_line "$1/etc/ssl/certs/ca-certificates.crt" >"$1/tmp/known"
+  one_line "$CA_BUNDLE" | grep -vxFf "$1/tmp/known" | while read -r certificate; do
+    number=$((${number:-0} + 1))
+    echo "$certificate" | tr "|" "\n" >"$1/usr/local/share/ca-certificates/machine-$number.crt"
+  done
+  rm "$1/tmp/known"
+  chroot "$1" update-ca-certificates >/dev/null 2>&1'
+
+# What a cloud image brings and a minimal Debian does not; and no unit that needs a kernel of its own, or that would lock
+# the package manager at some random time.
+settle='
+  set -e
+  echo LANG=C.UTF-8 >"$1/etc/default/locale"
+  mkdir -p "$1/etc/systemd/journald.conf.d"
+  printf "[Journal]\nStorage=volatile\nRuntimeMaxUse=64M\n" >"$1/etc/systemd/journald.conf.d/lab.conf"
+  echo "HostKey /etc/ssh/ssh_host_ed25519_key" >"$1/etc/ssh/sshd_config.d/lab.conf"
+  rm -f "$1"/etc/ssh/ssh_host_*
+  : >"$1/etc/machine-id"
+  chroot "$1" systemctl --quiet mask apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer fstrim.timer \
+    getty.target systemd-binfmt.service systemd-modules-load.service systemd-remount-fs.service systemd-sysctl.service \
+    dev-hugepages.mount sys-fs-fuse-connections.mount sys-kernel-debug.mount sys-kernel-tracing.mount'
+
+mmdebstrap --quiet --variant=apt \
+  --include=systemd,systemd-sysv,dbus,openssh-server,python3,python3-apt,sudo,ca-certificates,iproute2,procps \
+  --aptopt='Acquire::Languages "none"' \
+  --dpkgopt=force-unsafe-io \
+  --dpkgopt='path-exclude=/usr/share/man/*' \
+  --dpkgopt='path-exclude=/usr/share/doc/*' \
+  --dpkgopt='path-include=/usr/share/doc/*/copyright' \
+  --dpkgopt='path-exclude=/usr/share/locale/*' \
+  --customize-hook="$trust_this_machine" \
+  --customize-hook="$settle" \
+  "$release" "$work/root.tar" "$@" </dev/null
+podman import --quiet "$work/root.tar" "$reference"
