@@ -1,0 +1,176 @@
+# Copyright: Contributors to airstack.backbone
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""RabbitMQ's definitions: who may do what in the platform's virtual host, and what stands in it beforehand.
+
+The wall between worker pools. Each name that Celery makes on behalf of a pool ends in the pool's own control exchange
+or begins with its own event exchange (see airflow_backbone.celery_config), so a permission is one pattern on names:
+
+- a pool's user may make, fill and read what is the pool's own, read the pool's queues, and answer the scheduler;
+- it may not publish to any queue, nor make or remove one: ``amq.default``, through which every queue can be reached,
+  is the scheduler's alone, and so are the queues' names for all but reading.
+
+What pools share therefore has to stand before they come: the queues, and the exchange that answers go to.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+CONTROL = "celery.pidbox"
+"""Where Celery publishes remote control commands by default: kombu.pidbox's name for the control exchange ``celery``."""
+REPLIES = f"reply.{CONTROL}"
+EVENTS = "celeryev"
+
+OWNER = "airstack-backbone"
+"""The tag of what these definitions made. RabbitMQ knows no meaning of it; what carries it may be removed again."""
+
+SECRET = "broker"
+"""The name of the scheduler's password among the secrets; a pool names its own."""
+
+SALT_BYTES = 4
+"""The length that RabbitMQ's password hash wants."""
+
+
+def password_hash(user: str, password: str) -> str:
+    """The hash of a password, as RabbitMQ's rabbit_password_hashing_sha256 makes it: base64 of salt and SHA-256.
+
+    The salt is derived from user and password instead of chance, so that the same secret always gives the same
+    definitions and a second run changes nothing. It tells no more about the password than the hash beside it does.
+    """
+    salt = hmac.new(password.encode(), f"rabbitmq salt of {user}".encode(), hashlib.sha256).digest()[:SALT_BYTES]
+    return base64.b64encode(salt + hashlib.sha256(salt + password.encode()).digest()).decode()
+
+
+def control_exchange(pool: str) -> str:
+    """The exchange through which a pool's workers take remote control commands."""
+    return f"celery-{pool}.pidbox"
+
+
+def event_exchange(pool: str) -> str:
+    """The exchange to which a pool's workers publish events."""
+    return f"celeryev-{pool}"
+
+
+def users(broker: Mapping[str, Any], secrets: Mapping[str, str]) -> dict[str, Any]:
+    """Definitions of the users: the scheduler's and one for each pool.
+
+    broker: the plan's broker. secrets: passwords by name. Raises KeyError where one is missing.
+    """
+    accounts = [(broker["user"], SECRET), *((pool["user"], pool["secret"]) for pool in broker["pools"])]
+    return {
+        "users": [
+            {
+                "name": user,
+                "password_hash": password_hash(user, secrets[secret]),
+                "hashing_algorithm": "rabbit_password_hashing_sha256",
+                "tags": [OWNER],
+                "limits": {},
+            }
+            for user, secret in accounts
+        ]
+    }
+
+
+def topology(broker: Mapping[str, Any]) -> dict[str, Any]:
+    """Definitions of the virtual host: permissions, queues, exchanges and bindings. They hold no secret."""
+    vhost = broker["vhost"]
+    pools = broker["pools"]
+    exchanges = [_control(CONTROL), _reply(REPLIES), _events(EVENTS)]
+    bindings = []
+    for pool in pools:
+        control, events = control_exchange(pool["name"]), event_exchange(pool["name"])
+        exchanges += [_control(control), _events(events)]
+        bindings += [_binding(CONTROL, control, ""), _binding(events, EVENTS, "#")]
+    return {
+        "vhosts": [
+            {"name": vhost, "description": "", "tags": [OWNER], "metadata": {"description": "", "tags": [OWNER]}}
+        ],
+        "permissions": [
+            {"vhost": vhost, "user": broker["user"], **_scheduler(broker["queues"])},
+            *({"vhost": vhost, "user": pool["user"], **_pool(pool)} for pool in pools),
+        ],
+        "queues": [
+            {
+                "name": queue,
+                "vhost": vhost,
+                "durable": True,
+                "auto_delete": False,
+                "arguments": {"x-queue-type": "quorum"},
+            }
+            for queue in broker["queues"]
+        ],
+        "exchanges": [{"vhost": vhost, **exchange} for exchange in exchanges],
+        "bindings": [{"vhost": vhost, **binding} for binding in bindings],
+    }
+
+
+def _scheduler(queues: Iterable[str]) -> dict[str, str]:
+    own = [*_box(CONTROL), *_prefixed(EVENTS), *map(_literal, queues)]
+    return {"configure": _any_of(own), "write": _any_of([*own, _literal("amq.default")]), "read": _any_of(own)}
+
+
+def _pool(pool: Mapping[str, Any]) -> dict[str, str]:
+    own = [*_box(control_exchange(pool["name"])), *_prefixed(event_exchange(pool["name"]))]
+    return {
+        "configure": _any_of(own),
+        "write": _any_of([*own, _literal(REPLIES)]),
+        "read": _any_of([*own, *map(_literal, pool["queues"])]),
+    }
+
+
+def _box(exchange: str) -> list[str]:
+    """A control exchange, its reply exchange, and the mailboxes of its workers and clients: ``<anything>.<exchange>``."""
+    return [rf"(.+\.)?{_literal(exchange)}"]
+
+
+def _prefixed(exchange: str) -> list[str]:
+    """An event exchange and the queues of its listeners: ``<exchange>.<anything>``."""
+    return [rf"{_literal(exchange)}(\..+)?"]
+
+
+def _literal(name: str) -> str:
+    """The pattern of one name. A hyphen means nothing outside brackets, and is easier to read without a backslash."""
+    return re.escape(name).replace(r"\-", "-")
+
+
+def _any_of(patterns: Iterable[str]) -> str:
+    return f"^({'|'.join(patterns)})$"
+
+
+def _control(name: str) -> dict[str, Any]:
+    """As kombu.pidbox declares it; any other argument would make its declaration fail."""
+    return _exchange(name, "fanout", durable=False)
+
+
+def _reply(name: str) -> dict[str, Any]:
+    return _exchange(name, "direct", durable=False)
+
+
+def _events(name: str) -> dict[str, Any]:
+    return _exchange(name, "topic", durable=True)
+
+
+def _exchange(name: str, kind: str, durable: bool) -> dict[str, Any]:
+    return {
+        "name": name,
+        "type": kind,
+        "durable": durable,
+        "auto_delete": False,
+        "internal": False,
+        "arguments": {},
+    }
+
+
+def _binding(source: str, destination: str, routing_key: str) -> dict[str, Any]:
+    return {
+        "source": source,
+        "destination": destination,
+        "destination_type": "exchange",
+        "routing_key": routing_key,
+        "arguments": {},
+    }

@@ -1,0 +1,180 @@
+# Copyright: Contributors to airstack.backbone
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+"""A platform that is deployed: its plan and secrets, its hosts over SSH, its REST API."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import functools
+import json
+import os
+import pathlib
+import shlex
+import subprocess
+import sys
+import time
+import typing as t
+import urllib.error
+import urllib.parse
+import urllib.request
+
+import testinfra
+
+HERE = pathlib.Path(__file__).parent
+ROOT = HERE.parents[1]
+
+Answer = t.TypeVar("Answer")
+
+
+def ansible_playbook(inventory: str, playbook: str, variables: dict[str, t.Any]) -> str:
+    """The output of a run; AssertionError with all of it where it failed."""
+    command = [pathlib.Path(sys.executable).with_name("ansible-playbook"), "--inventory", inventory]
+    given = json.dumps(variables)
+    environment = {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_INJECT_FACT_VARS": "false", **os.environ}
+    done = subprocess.run(
+        [*command, ROOT / playbook, "--extra-vars", given], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"{playbook} failed:\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def wait_for(look: t.Callable[[], Answer], seconds: float, every: float = 1.0) -> Answer:
+    """The first answer that is true; the last one where the time is over."""
+    deadline = time.monotonic() + seconds
+    while not (answer := look()) and time.monotonic() < deadline:
+        time.sleep(every)
+    return answer
+
+
+class Airflow:
+    """The REST API, as the platform's first user."""
+
+    def __init__(self, url: str, user: str, password: str) -> None:
+        self._url = url
+        self._credentials = {"username": user, "password": password}
+
+    @functools.cached_property
+    def _token(self) -> str:
+        return str(self._request("POST", "/auth/token", self._credentials, {})["access_token"])
+
+    def ask(self, method: str, path: str, body: t.Any = None, **query: t.Any) -> t.Any:
+        """The answer to a request below /api/v2/; urllib.error.HTTPError where it is refused."""
+        parameters = "?" + urllib.parse.urlencode(query, doseq=True) if query else ""
+        return self._request(method, f"/api/v2/{path}{parameters}", body, {"Authorization": f"Bearer {self._token}"})
+
+    def _request(self, method: str, path: str, body: t.Any, headers: dict[str, str]) -> t.Any:
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"Accept": "application/json", "Content-Type": "application/json", **headers}
+        request = urllib.request.Request(self._url + path, data, headers, method=method)
+        # No proxy: the platform's own addresses are reached directly.
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(request, timeout=30) as answer:
+            text = answer.read()
+        return json.loads(text) if text else None
+
+    def import_errors(self, source: str) -> list[dict[str, t.Any]]:
+        return list(self.ask("GET", "importErrors", bundle_name=source)["import_errors"])
+
+    def dags(self) -> list[dict[str, t.Any]]:
+        return list(self.ask("GET", "dags", limit=100)["dags"])
+
+    def tasks(self, run: dict[str, t.Any]) -> list[dict[str, t.Any]]:
+        path = f"dags/{run['dag_id']}/dagRuns/{quoted(run['dag_run_id'])}/taskInstances"
+        return list(self.ask("GET", path, limit=100)["task_instances"])
+
+    def log(self, task: dict[str, t.Any]) -> str:
+        """A task's log of its last try, as the UI shows it."""
+        path = f"dags/{task['dag_id']}/dagRuns/{quoted(task['dag_run_id'])}/taskInstances/{task['task_id']}"
+        answer = self.ask("GET", f"{path}/logs/{task['try_number']}", map_index=task["map_index"], full_content="true")
+        return "\n".join(entry if isinstance(entry, str) else json.dumps(entry) for entry in answer["content"])
+
+
+def quoted(run: str) -> str:
+    return urllib.parse.quote(run, safe="")
+
+
+class Platform:
+    """What Ansible knows about a deployed platform, and the ways into it."""
+
+    def __init__(self, inventory: str, folder: pathlib.Path) -> None:
+        self.inventory = inventory
+        destination = folder / "platform.json"
+        ansible_playbook(inventory, "tests/integration/describe.yml", {"destination": str(destination)})
+        described = json.loads(destination.read_text(encoding="utf-8"))
+        destination.unlink()
+        self.plan: dict[str, t.Any] = described["plan"]
+        self.secrets: dict[str, str] = described["secrets"]
+        self._connections: dict[str, dict[str, t.Any]] = described["connections"]
+        self._sockets = folder / "s"
+        self._sockets.mkdir()
+
+    @functools.cached_property
+    def airflow(self) -> Airflow:
+        api = self.plan["api"]
+        address = next(host["address"] for host in self.plan["hosts"] if host["name"] == api["hosts"][0])
+        return Airflow(f"http://{address}:{api['port']}", api["admin_user"], self.secrets["admin"])
+
+    @property
+    def hosts(self) -> list[str]:
+        return [host["name"] for host in self.plan["hosts"]]
+
+    @property
+    def units(self) -> list[tuple[str, str]]:
+        """(host, unit) of everything of Airflow that runs."""
+        return [
+            (host, f"airflow-{component['name']}")
+            for component in self.plan["components"]
+            for host in component["hosts"]
+        ]
+
+    @property
+    def workers(self) -> list[tuple[str, str, dict[str, t.Any]]]:
+        """(host, unit, pool) of every worker."""
+        return [(host, f"airflow-worker-{pool['name']}", pool) for pool in self.plan["pools"] for host in pool["hosts"]]
+
+    @functools.cache
+    def host(self, name: str) -> t.Any:
+        """A host as testinfra sees it."""
+        known = self._connections[name]
+        return testinfra.get_host(
+            f"ssh://{known['user']}@{known['address']}:{known['port']}",
+            ssh_identity_file=known["identity"],
+            ssh_extra_args=shlex.join(self._options(known)),
+            sudo=known["become"],
+        )
+
+    def run(self, host: str, command: str, stdin: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:
+        """A shell command on a host as root, with what no process list may show on its standard input."""
+        known = self._connections[host]
+        identity = ["-i", known["identity"]] if known["identity"] else []
+        place = ["-p", str(known["port"]), f"{known['user']}@{known['address']}"]
+        inner = f"sudo sh -c {shlex.quote(command)}" if known["become"] else command
+        done = subprocess.run(
+            ["ssh", *self._options(known), *identity, *place, inner],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert not check or done.returncode == 0, (
+            f"{host}: {command} gave {done.returncode}: {done.stderr}{done.stdout}"
+        )
+        return done
+
+    def _options(self, known: dict[str, t.Any]) -> list[str]:
+        shared = ["-o", "ControlMaster=auto", "-o", "ControlPersist=60s", "-o", f"ControlPath={self._sockets}/%C"]
+        return [*shlex.split(known["arguments"]), *shared]
+
+    def disconnect(self) -> None:
+        """End the shared connections, which would outlive the tests."""
+        for known in self._connections.values():
+            place = f"{known['user']}@{known['address']}"
+            command = ["ssh", *self._options(known), "-p", str(known["port"]), "-O", "exit", place]
+            subprocess.run(command, capture_output=True, check=False)
+
+
+def at_once(calls: t.Iterable[t.Callable[[], Answer]]) -> list[Answer]:
+    """The answers of calls that run side by side."""
+    with concurrent.futures.ThreadPoolExecutor(max_workers=16) as executor:
+        return [future.result() for future in [executor.submit(call) for call in calls]]
