@@ -95,6 +95,7 @@ VARIABLES: dict[str, Entry] = {
     "airflow_routing_mode": Entry(one_of("enforce", "assign"), default="enforce"),
     "airflow_api_port": Entry(whole_number(1024, 65535), default=8080),
     "airflow_api_url": Entry(_url),
+    "airflow_api_internal_url": Entry(_url),
     "airflow_admin_user": Entry(_user, default="admin"),
     "airflow_settings": Entry(mapping(_section, mapping(_section, scalar)), default={}),
     "airflow_secrets_required": Entry(flag, default=False),
@@ -143,6 +144,7 @@ class Description:
     routing_mode: str
     api_port: int
     api_url: str | None
+    api_internal_url: str | None
     admin_user: str
     settings: dict[str, dict[str, str]]
     secrets_required: bool

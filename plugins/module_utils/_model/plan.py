@@ -282,10 +282,11 @@ def _identities(described: Description, store: dict[str, Any] | None) -> list[di
 
 def _api(described: Description, inventory: Inventory, components: list[dict[str, Any]]) -> dict[str, Any]:
     hosts = _hosts_of(components, "api-server")
-    address = f"http://{inventory.address(hosts[0])}:{described.api_port}"
+    internal = described.api_internal_url or f"http://{inventory.address(hosts[0])}:{described.api_port}"
     return {
-        "url": described.api_url or address,
-        "execution_url": f"{described.api_url or address}/execution/",
+        "url": described.api_url or internal,
+        "internal_url": internal,
+        "execution_url": f"{internal}/execution/",
         "port": described.api_port,
         "hosts": hosts,
         "admin_user": described.admin_user,
