@@ -63,12 +63,12 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A test of `unit` or `worker` is one for each of the platform's."""
+    """A test of a `machine`, `unit` or `worker` is one for each of the platform's."""
     platform = metafunc.config.stash.get(PLATFORM, None)
     for name, cases in {
         "unit": [] if platform is None else platform.units,
         "worker": [] if platform is None else platform.workers,
-        "host": [] if platform is None else [(host,) for host in platform.hosts],
+        "machine": [] if platform is None else [(host,) for host in platform.hosts],
     }.items():
         if name in metafunc.fixturenames:
             absent = [pytest.param(None, marks=pytest.mark.skip(NO_PLATFORM), id="absent")]

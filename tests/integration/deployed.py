@@ -133,7 +133,6 @@ class Platform:
         """(host, unit, pool) of every worker."""
         return [(host, f"airflow-worker-{pool['name']}", pool) for pool in self.plan["pools"] for host in pool["hosts"]]
 
-    @functools.cache
     def host(self, name: str) -> t.Any:
         """A host as testinfra sees it."""
         known = self._connections[name]

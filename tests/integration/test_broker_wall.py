@@ -115,7 +115,10 @@ REFUSED: dict[str, Callable[[Any], object]] = {
     "publish to the other pool's mailbox": publish("", mailbox(OTHER)),
     **{f"publish to {name}": publish(name, OTHER_QUEUE) for name in ["celery.pidbox", "celeryev", *OTHERS]},
     **{f"publish to {name}": publish(name, OTHER_QUEUE) for name in (MY_QUEUE, OTHER_QUEUE)},
-    **{f"publish to amq.{kind}": publish(f"amq.{kind}", OTHER_QUEUE) for kind in ("direct", "topic", "fanout", "headers")},
+    **{
+        f"publish to amq.{kind}": publish(f"amq.{kind}", OTHER_QUEUE)
+        for kind in ("direct", "topic", "fanout", "headers")
+    },
     "publish for later": publish("celery_delayed_27", f"0.0.0.{OTHER_QUEUE}"),
     "send dead letters to every queue": declare_queue(
         OWN, **{"x-dead-letter-exchange": "", "x-dead-letter-routing-key": OTHER_QUEUE}

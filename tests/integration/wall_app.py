@@ -56,7 +56,9 @@ def url(pool: str | None) -> str:
     """The broker's address for a pool's user, or for the scheduler's."""
     service = broker()
     account = next((each for each in service["pools"] if each["name"] == pool), service)
-    password = (Path(os.environ["AIRFLOW_SECRETS"]) / account.get("secret", "broker")).read_text(encoding="utf-8").strip()
+    password = (
+        (Path(os.environ["AIRFLOW_SECRETS"]) / account.get("secret", "broker")).read_text(encoding="utf-8").strip()
+    )
     place = f"{service['host']}:{service['port']}/{quote(service['vhost'], safe='')}"
     return f"amqp://{account['user']}:{quote(password, safe='')}@{place}"
 

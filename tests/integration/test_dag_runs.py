@@ -1,0 +1,116 @@
+# Copyright: Contributors to airstack.backbone
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+"""Every DAG of every source runs, where it belongs, on the release that it began with; foreign queues are refused."""
+
+from __future__ import annotations
+
+import pathlib
+import shutil
+import typing as t
+
+import pytest
+
+from ansible_collections.airstack.backbone.tests.integration.deployed import (
+    Airflow,
+    Platform,
+    ansible_playbook,
+    at_once,
+    wait_for,
+)
+
+pytestmark = pytest.mark.disturbs
+
+TRESPASSER = '''
+"""A DAG whose task names the queue of another team."""
+
+from __future__ import annotations
+
+from airflow.sdk import DAG, task
+
+with DAG("trespasser", schedule=None):
+
+    @task(queue="{queue}")
+    def trespass() -> None: ...
+
+    trespass()
+'''
+PARSED_WITHIN = 90
+
+
+@pytest.fixture(name="trespass", scope="module")
+def source_with_a_foreign_queue(
+    platform: Platform, triggered: list[dict[str, t.Any]], tmp_path_factory: pytest.TempPathFactory
+) -> t.Iterator[dict[str, t.Any]]:
+    """The first source published with a DAG more, which names a queue that is not the source's, while DAGs run."""
+    assert triggered
+    source = platform.plan["sources"][0]
+    queue = next(
+        queue for other in platform.plan["sources"] for queue in other["queues"] if queue not in source["queues"]
+    )
+    changed = tmp_path_factory.mktemp("source") / source["name"]
+    shutil.copytree(source["path"], changed)
+    folder = changed / (source["subdirectory"] or "")
+    (folder / "trespasser.py").write_text(TRESPASSER.format(queue=queue), encoding="utf-8")
+    publish(platform, source["name"], changed)
+    try:
+        yield {"source": source["name"], "queue": queue}
+    finally:
+        publish(platform, source["name"], pathlib.Path(source["path"]))
+
+
+def publish(platform: Platform, source: str, path: pathlib.Path) -> None:
+    keys = ("name", "path", "subdirectory", "exclude", "queues")
+    sources = [{key: each[key] for key in keys if each[key]} for each in platform.plan["sources"]]
+    changed = [{**each, "path": str(path)} if each["name"] == source else each for each in sources]
+    ansible_playbook(platform.inventory, "playbooks/dags.yml", {"airflow_dag_sources": changed})
+
+
+def test_a_queue_of_another_team_is_an_import_error_that_names_both(
+    trespass: dict[str, t.Any], airflow: Airflow
+) -> None:
+    (error,) = wait_for(lambda: airflow.import_errors(trespass["source"]), PARSED_WITHIN)
+    assert error["filename"].endswith("trespasser.py")
+    refusal = error["stack_trace"].strip().splitlines()[-1]
+    assert f"'{trespass['queue']}'" in refusal
+    assert f"'{trespass['source']}'" in refusal
+    assert "trespasser" not in {dag["dag_id"] for dag in airflow.dags()}
+
+
+def test_every_source_has_runs_and_each_succeeds(platform: Platform, finished: list[dict[str, t.Any]]) -> None:
+    assert {run["source"] for run in finished} == {source["name"] for source in platform.plan["sources"]}
+    wrong = [
+        f"{run['dag_id']}: {run['state']}; {task['task_id']} on {task['hostname']} is {task['state']}"
+        for run in finished
+        if run["state"] != "success"
+        for task in run["tasks"]
+    ]
+    assert not wrong
+
+
+def test_each_task_ran_on_a_host_of_its_own_pool(platform: Platform, finished: list[dict[str, t.Any]]) -> None:
+    machines = [host for host, _, _ in platform.workers]
+    # What Airflow calls a host: socket.getfqdn() there
+    ask = "python3 -c 'import socket; print(socket.getfqdn())'"
+    names = at_once([lambda host=host: platform.run(host, ask).stdout.strip() for host in machines])
+    called = dict(zip(machines, names, strict=True))
+    sources = {source["name"]: source for source in platform.plan["sources"]}
+    tasks = [(run["source"], task) for run in finished for task in run["tasks"]]
+    assert tasks
+    for source, task in tasks:
+        assert task["queue"] in sources[source]["queues"]
+        pools = [pool for pool in platform.plan["pools"] if task["queue"] in pool["queues"]]
+        assert task["hostname"] in {called[host] for pool in pools for host in pool["hosts"]}
+
+
+@pytest.mark.usefixtures("trespass")
+def test_a_run_stays_on_the_release_that_it_began_with(finished: list[dict[str, t.Any]]) -> None:
+    """Although another one was published while it ran."""
+    assert all(run["release"] for run in finished)
+    assert {run["dag_id"]: run["bundle_version"] for run in finished} == {
+        run["dag_id"]: run["release"] for run in finished
+    }
+
+
+def test_a_mapped_task_ran_in_copies(finished: list[dict[str, t.Any]]) -> None:
+    assert any(task["map_index"] > 0 for run in finished for task in run["tasks"])

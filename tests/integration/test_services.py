@@ -1,0 +1,78 @@
+# Copyright: Contributors to airstack.backbone
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+"""What the database and the broker refuse."""
+
+from __future__ import annotations
+
+import json
+import shlex
+
+import pytest
+
+from ansible_collections.airstack.backbone.tests.integration.deployed import Platform
+
+PYTHON = "/opt/airflow/core/current/bin/python"
+
+QUERY = """
+import json, sys
+import psycopg2
+
+asked = json.load(sys.stdin)
+try:
+    connection = psycopg2.connect(**asked["connect"], connect_timeout=10)
+    cursor = connection.cursor()
+    cursor.execute(asked["query"])
+    print(cursor.fetchall())  # Nothing is committed.
+except psycopg2.Error as error:
+    sys.exit(str(error))
+"""
+
+
+def query(platform: Platform, machine: str, user: str, secret: str, statement: str) -> str:
+    """The rows as text, or what the database says instead."""
+    database = platform.plan["database"]
+    connect = {"host": database["host"], "port": database["port"], "dbname": database["name"], "user": user}
+    asked = {"connect": {**connect, "password": platform.secrets[secret]}, "query": statement}
+    done = platform.run(machine, shlex.join([PYTHON, "-c", QUERY]), stdin=json.dumps(asked), check=False)
+    return done.stdout + done.stderr
+
+
+@pytest.fixture(name="results")
+def user_of_the_results(platform: Platform) -> tuple[str, str, str]:
+    """Where the workers' database user connects from, its name and its secret."""
+    return platform.workers[0][0], platform.plan["database"]["results_user"], "database_results"
+
+
+def test_the_results_user_reads_the_results(platform: Platform, results: tuple[str, str, str]) -> None:
+    assert query(platform, *results, "SELECT count(*) FROM celery_taskmeta").startswith("[(")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT * FROM connection",
+        "SELECT * FROM dag_run",
+        "SELECT * FROM alembic_version",
+        "CREATE TABLE planted (a int)",
+        "DROP TABLE celery_taskmeta",
+        "SELECT pg_read_file('/etc/passwd')",
+    ],
+)
+def test_the_results_user_may_do_nothing_else(
+    platform: Platform, results: tuple[str, str, str], statement: str
+) -> None:
+    answer = query(platform, *results, statement)
+    assert "permission denied" in answer or "must be owner" in answer, answer
+
+
+def test_the_metadata_database_is_closed_to_workers_whatever_the_password(platform: Platform) -> None:
+    answer = query(platform, platform.workers[0][0], platform.plan["database"]["user"], "database", "SELECT 1")
+    assert "no pg_hba.conf entry" in answer
+
+
+def test_no_guest_is_a_user_of_the_broker(platform: Platform) -> None:
+    broker = platform.plan["broker"]
+    machine = next(host["name"] for host in platform.plan["hosts"] if broker["host"] in (host["name"], host["address"]))
+    listed = json.loads(platform.run(machine, "rabbitmqctl --silent --formatter json list_users").stdout)
+    assert {user["user"] for user in listed} == {broker["user"], *(pool["user"] for pool in broker["pools"])}

@@ -1,0 +1,51 @@
+# Copyright: Contributors to airstack.backbone
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+"""What holds while no worker runs, and what keeps one from starting."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+from ansible_collections.airstack.backbone.tests.integration.deployed import Airflow, Platform, at_once, wait_for
+
+pytestmark = [pytest.mark.disturbs, pytest.mark.usefixtures("workers_stopped")]
+
+
+def test_a_log_reads_back_without_the_worker_that_wrote_it(
+    platform: Platform, airflow: Airflow, finished: list[dict[str, t.Any]]
+) -> None:
+    for host, unit, _ in platform.workers:
+        directory = f"/var/log/airflow/{unit.removeprefix('airflow-')}"
+        platform.run(host, f"! systemctl is-active --quiet {unit}")
+        platform.run(host, f"find {directory} -type f -path '*dag_id=*' -delete")
+    tasks = [task for run in finished for task in run["tasks"]]
+    assert tasks
+    logs = at_once([lambda task=task: airflow.log(task) for task in tasks])
+    for task, log in zip(tasks, logs, strict=True):
+        assert f"s3://{platform.plan['log_store']['bucket']}/" in log, f"{task['task_id']}: {log}"
+        assert task["id"] in log or "Task" in log, f"{task['task_id']}: {log}"
+
+
+@pytest.fixture(name="unmounted")
+def storage_that_is_not_mounted(
+    platform: Platform, worker: tuple[str, str, dict[str, t.Any]]
+) -> t.Iterator[tuple[str, str]]:
+    """A worker's host whose DAG storage is an empty directory, as a share's mount point is without the share."""
+    host, unit, _ = worker
+    path = platform.plan["dag_storage"]["path"]
+    platform.run(host, f"mount -t tmpfs -o size=64k tmpfs {path}")
+    try:
+        yield host, unit
+    finally:
+        platform.run(host, f"umount {path}; systemctl stop {unit}; systemctl reset-failed {unit} || :")
+
+
+def test_a_worker_does_not_start_without_the_dag_storage(platform: Platform, unmounted: tuple[str, str]) -> None:
+    host, unit = unmounted
+    platform.run(host, f"systemctl start --no-block {unit}", check=False)
+    pid = wait_for(lambda: int(platform.host(host).check_output(f"systemctl show --value -p MainPID {unit}")), 3)
+    processes = platform.run(host, f"systemctl show --value -p ExecMainStartTimestampMonotonic {unit}").stdout.strip()
+    assert (pid, processes) == (0, "0")
