@@ -1,0 +1,292 @@
+# Copyright: Contributors to airstack.backbone
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+"""The shared directory that the DAGs are published in: its layout on the publisher, and what a reader sees of it.
+
+A sentinel file at its root tells a mounted storage from an empty mount point. It holds the environment that the storage
+belongs to and an identifier, so that a reader can tell that its storage is the publisher's.
+"""
+
+from __future__ import annotations
+
+import grp
+import json
+import os
+import pwd
+import re
+import stat
+import uuid
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+_MODE = re.compile(r"[0-7]{3,4}")
+
+
+class StorageError(Exception):
+    """The storage cannot be laid out; the message says everything that stands in its way."""
+
+
+@dataclass(frozen=True)
+class Sentinel:
+    environment: str
+    id: str
+
+    def text(self) -> str:
+        return json.dumps({"environment": self.environment, "id": self.id}, sort_keys=True) + "\n"
+
+
+@dataclass(frozen=True)
+class Ownership:
+    """Of a directory: user and group by number, and mode bits."""
+
+    uid: int
+    gid: int
+    mode: int
+
+    def __str__(self) -> str:
+        return f"directory {_user(self.uid)}:{_group(self.gid)} {self.mode:04o}"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A storage as it shall be."""
+
+    path: Path
+    sentinel: str
+    environment: str
+    sources: tuple[str, ...]
+    ownership: Ownership
+
+    def directories(self) -> list[Path]:
+        return [self.path, *(self.path / source for source in self.sources)]
+
+
+@dataclass
+class Changes:
+    """What has to be done to a storage, in that order; `problems` is what stands in the way."""
+
+    directories: dict[Path, Ownership | None] = field(default_factory=dict)
+    """Each directory that is made (None) or corrected, with how it was."""
+    sentinel: Sentinel | None = None
+    """The sentinel to write, None when there is one."""
+    id: str | None = None
+    departed: list[str] = field(default_factory=list)
+    """Directories of sources that are no longer described."""
+    problems: list[str] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.directories or self.sentinel)
+
+    def difference(self, layout: Layout) -> dict[str, Any]:
+        """Ansible's diff: every path that changes, with its owner and mode."""
+        before = {str(path): str(ownership) for path, ownership in self.directories.items() if ownership}
+        after = {str(path): str(layout.ownership) for path in self.directories}
+        if self.sentinel:
+            after[str(layout.path / layout.sentinel)] = f"sentinel of {self.sentinel.environment}"
+        return {"before": before, "after": after}
+
+
+def layout(parameters: Mapping[str, Any], *, is_check: bool) -> Layout:
+    """The layout that a module's parameters describe.
+
+    In check mode an owner or group that an earlier task would have made may be missing. Raises StorageError.
+    """
+    names = [parameters["sentinel"], *parameters["sources"]]
+    bad = [name for name in names if name in ("", ".", "..") or "/" in name or "\0" in name]
+    if bad:
+        raise StorageError(f"no name of a file or directory in the storage: {', '.join(map(repr, bad))}")
+    mode = parameters["mode"]
+    if not _MODE.fullmatch(mode):
+        raise StorageError(f"mode is {mode!r}; a quoted octal number such as '0755' would be right")
+    return Layout(
+        path=Path(parameters["path"]),
+        sentinel=parameters["sentinel"],
+        environment=parameters["environment"],
+        sources=tuple(parameters["sources"]),
+        ownership=Ownership(
+            _uid(parameters["owner"], is_check=is_check), _gid(parameters["group"], is_check=is_check), int(mode, 8)
+        ),
+    )
+
+
+def compare(layout: Layout) -> Changes:
+    """What has to be done, and what stands in the way. Reads the storage and changes nothing."""
+    changes = Changes()
+    for path in layout.directories():
+        _compare_directory(path, layout, changes)
+    if changes.problems:
+        return changes
+    if not layout.path.is_dir():
+        changes.sentinel = _new_sentinel(layout)
+        return changes
+    sentinel, problem = read_sentinel(layout.path / layout.sentinel)
+    if problem:
+        changes.problems.append(problem)
+    elif sentinel is None:
+        changes.sentinel = _new_sentinel(layout)
+    elif sentinel.environment != layout.environment:
+        changes.problems.append(_foreign(layout.path, sentinel, layout.environment))
+    else:
+        changes.id = sentinel.id
+    changes.departed = departed(layout.path, layout.sources)
+    return changes
+
+
+def _compare_directory(path: Path, layout: Layout, changes: Changes) -> None:
+    """Only the root may be a symlink: a source's would lead its publisher out of the storage."""
+    try:
+        status = path.stat() if path == layout.path else path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        changes.directories[path] = None
+        return
+    except OSError as error:
+        changes.problems.append(f"{path}: {error.strerror}")
+        return
+    found = Ownership(status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode))
+    if not stat.S_ISDIR(status.st_mode):
+        changes.problems.append(f"{path} is no directory; move it away")
+    elif found != layout.ownership:
+        changes.directories[path] = found
+
+
+def apply(layout: Layout, changes: Changes) -> None:
+    """Make the storage what the layout says. Raises StorageError."""
+    try:
+        for path, before in changes.directories.items():
+            if before is None:
+                path.mkdir(mode=0o700, parents=path == layout.path)
+            os.chown(path, layout.ownership.uid, layout.ownership.gid)
+            path.chmod(layout.ownership.mode)
+        if changes.sentinel:
+            _write(layout.path / layout.sentinel, changes.sentinel.text())
+            changes.id = changes.sentinel.id
+    except OSError as error:
+        raise StorageError(
+            f"{error.filename or layout.path}: {error.strerror}. The publisher needs {layout.path} writable for root; on a"
+            " share that maps root to nobody, name the owner of its files."
+        ) from error
+
+
+def departed(path: Path, sources: Iterable[str]) -> list[str]:
+    """The directories of the storage that belong to no source, sorted. Hidden ones are nobody's source."""
+    known = set(sources)
+    with os.scandir(path) as entries:
+        return sorted(
+            entry.name
+            for entry in entries
+            if entry.name not in known and not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False)
+        )
+
+
+def read_sentinel(path: Path) -> tuple[Sentinel | None, str | None]:
+    """The sentinel and, where there is something else in its place, the problem. An empty file is no sentinel yet."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None, None
+    except (OSError, UnicodeDecodeError) as error:
+        return None, f"{path} cannot be read: {getattr(error, 'strerror', None) or error}"
+    if not text.strip():
+        return None, None
+    with suppress(ValueError, TypeError, KeyError):
+        found = json.loads(text)
+        return Sentinel(str(found["environment"]), str(found["id"])), None
+    return None, f"{path} is not what the publisher writes there; move it away if nothing else needs it"
+
+
+@dataclass(frozen=True)
+class View:
+    """A storage as a reader finds it."""
+
+    path: Path
+    is_there: bool
+    is_read_only: bool
+    sentinel: Sentinel | None
+    sentinel_problem: str | None
+
+    def problems(self, environment: str, storage_id: str | None, *, read_only: bool) -> list[str]:
+        """What is wrong for a reader of ``environment`` whose publisher's storage is ``storage_id`` (None: not known)."""
+        if not self.is_there:
+            return [f"{self.path} is not there: mount the storage that the publisher writes"]
+        if self.sentinel_problem:
+            return [self.sentinel_problem]
+        if self.sentinel is None:
+            return [f"{self.path} holds no sentinel: the storage that the publisher writes is not mounted there"]
+        if self.sentinel.environment != environment:
+            return [_foreign(self.path, self.sentinel, environment)]
+        if storage_id is not None and self.sentinel.id != storage_id:
+            return [f"{self.path} is another storage than the publisher's: mount the same one on all hosts"]
+        if read_only and not self.is_read_only:
+            return [f"{self.path} is mounted read-write: only the publisher may write, mount it read-only"]
+        return []
+
+
+def look(path: Path, sentinel: str) -> View:
+    """See the storage as it is on this host."""
+    try:
+        flags = os.statvfs(path).f_flag
+        is_there = path.is_dir()
+    except OSError:
+        return View(path, False, False, None, None)
+    found, problem = read_sentinel(path / sentinel)
+    return View(path, is_there, bool(flags & os.ST_RDONLY), found, problem)
+
+
+def _new_sentinel(layout: Layout) -> Sentinel:
+    return Sentinel(layout.environment, str(uuid.uuid4()))
+
+
+def _foreign(path: Path, sentinel: Sentinel, environment: str) -> str:
+    return (
+        f"{path} is the storage of the environment {sentinel.environment}, not of {environment}: give each one its own"
+    )
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file that readers see as a whole or not at all."""
+    aside = path.with_name(f"{path.name}.{os.getpid()}")
+    try:
+        with aside.open("w", encoding="utf-8") as file:
+            file.write(text)
+            os.fchmod(file.fileno(), 0o644)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    finally:
+        with suppress(FileNotFoundError):
+            aside.unlink()
+
+
+def _uid(name: str, *, is_check: bool) -> int:
+    try:
+        return int(name) if name.isdigit() else pwd.getpwnam(name).pw_uid
+    except KeyError as error:
+        if is_check:
+            return -1
+        raise StorageError(f"there is no user {name} on this host") from error
+
+
+def _gid(name: str, *, is_check: bool) -> int:
+    try:
+        return int(name) if name.isdigit() else grp.getgrnam(name).gr_gid
+    except KeyError as error:
+        if is_check:
+            return -1
+        raise StorageError(f"there is no group {name} on this host") from error
+
+
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except (KeyError, OverflowError):
+        return str(uid)
+
+
+def _group(gid: int) -> str:
+    try:
+        return grp.getgrgid(gid).gr_name
+    except (KeyError, OverflowError):
+        return str(gid)
