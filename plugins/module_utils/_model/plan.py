@@ -25,7 +25,7 @@ CENTRAL = {
     "dag-processor": "airflow_dag_processors",
     "triggerer": "airflow_triggerers",
 }
-"""The components that are not workers, each with the group that overrides airflow_control for it."""
+"""The components that are not workers, each with the child of airflow_control that narrows its hosts down."""
 
 SERVICE_GROUPS = {"database": "airflow_database", "broker": "airflow_broker"}
 """The services that a host of the inventory provides, each with its group."""
@@ -80,13 +80,20 @@ def _placement_problems(described: Description, inventory: Inventory) -> list[Pr
     empty = [
         Problem(f"groups['{group}']", inventory.groups.get(group), f"an inventory group with a host for {purpose}")
         for group, purpose in needed.items()
-        if not inventory.groups.get(group) and not _central_groups_complete(group, inventory)
+        if not inventory.groups.get(group)
     ]
-    return empty + _crowded(described, inventory)
+    return empty + _outside_control(inventory) + _crowded(described, inventory)
 
 
-def _central_groups_complete(group: str, inventory: Inventory) -> bool:
-    return group == "airflow_control" and all(inventory.groups.get(own) for own in CENTRAL.values())
+def _outside_control(inventory: Inventory) -> list[Problem]:
+    """Hosts of a central component's own group that are not in airflow_control, which the playbooks run on."""
+    control = set(inventory.groups.get("airflow_control", ()))
+    return [
+        Problem(f"groups['{group}']", host, f"a host of airflow_control too: make {group} a child of airflow_control")
+        for group in CENTRAL.values()
+        for host in inventory.groups.get(group, ())
+        if host not in control
+    ]
 
 
 def _crowded(described: Description, inventory: Inventory) -> list[Problem]:
@@ -223,7 +230,7 @@ def _dag_storage(described: Description, inventory: Inventory, components: list[
     return {
         "provider": described.dag_storage_provider,
         "path": described.dag_storage_path,
-        "publisher": inventory.hosts("airflow_dag_publisher", CENTRAL["dag-processor"], "airflow_control")[0],
+        "publisher": inventory.hosts(CENTRAL["dag-processor"], "airflow_control")[0],
         "readers": readers,
         "sentinel": SENTINEL,
     }

@@ -49,10 +49,17 @@ def test_only_the_central_hosts_may_use_the_database_as_its_owner(variables: Var
 def test_a_component_with_a_group_of_its_own_leaves_the_control_hosts(
     variables: Variables, inventory: Inventory
 ) -> None:
-    split = Inventory({**inventory.groups, "airflow_schedulers": ["scheduler1", "scheduler2"]})
+    schedulers = ["scheduler1", "scheduler2"]
+    control = [*inventory.groups["airflow_control"], *schedulers]
+    split = Inventory({**inventory.groups, "airflow_control": control, "airflow_schedulers": schedulers})
     hosts = {component["name"]: component["hosts"] for component in made(variables, split)["components"]}
     assert hosts["scheduler"] == ["scheduler1", "scheduler2"]
-    assert hosts["api-server"] == ["control1"]
+    assert hosts["api-server"] == control
+
+
+def test_a_components_group_belongs_to_control(variables: Variables, inventory: Inventory) -> None:
+    stray = Inventory({**inventory.groups, "airflow_schedulers": ["scheduler1"]})
+    assert set(found(variables, stray)) == {"groups['airflow_schedulers']"}
 
 
 def test_addresses_fall_back_to_names(variables: Variables, inventory: Inventory) -> None:
