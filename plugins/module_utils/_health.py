@@ -10,8 +10,8 @@
 - jobs, dags, import_errors: lists as the REST API gives them, or None where it was not asked
 - queues: {name: {consumers, messages} or {error}}, {"": {error}} where the broker does not answer, None where it was
   not asked
-- releases: {source: {release, published, defines_dags}} as the DAG storage holds them, release None where there is none;
-  None where this host does not hold the storage
+- releases: {source: {release, published, dag_files}} as the DAG storage holds them, release None where there is none,
+  published in seconds since the epoch, dag_files those that define a DAG; None where this host does not hold the storage
 """
 
 from __future__ import annotations
@@ -167,13 +167,12 @@ def _sources(plan: Mapping[str, Any], seen: Mapping[str, Any]) -> Iterator[Findi
     if seen["dags"] is None or seen["import_errors"] is None:
         return
     for source in plan["sources"]:
-        name = source["name"]
-        release = _release(name, seen)
-        yield from _releases(name, release, _dags(name, seen))
-        yield from _import_errors(name, release, seen)
+        release = _release(source["name"], seen)
+        yield from _releases(source["name"], release, seen)
+        yield from _import_errors(source["name"], release, seen)
 
 
-def _releases(name: str, release: Mapping[str, Any] | None, dags: list[Mapping[str, Any]]) -> Iterator[Finding]:
+def _releases(name: str, release: Mapping[str, Any] | None, seen: Mapping[str, Any]) -> Iterator[Finding]:
     part = f"source {name}"
     advice = "look at `journalctl -u airflow-dag-processor`, which parses it"
     if release is None:
@@ -181,18 +180,38 @@ def _releases(name: str, release: Mapping[str, Any] | None, dags: list[Mapping[s
     if release["release"] is None:
         yield Finding(part, "no release of it is published", "publish it with playbooks/dags.yml")
         return
+    dags, hidden = _dags(name, seen), _hidden(name, release, seen)
     behind = Counter(dag["bundle_version"] for dag in dags if dag["bundle_version"] != release["release"])
     if behind:
         versions = ", ".join(str(version) for version in behind)
         waiting = _count(sum(behind.values()), "DAG")
-        found = f"release {release['release']} is published, and Airflow still has {waiting} of {versions}"
-        yield Finding(part, found, advice)
-    elif release["defines_dags"] and not dags:
+        yield Finding(
+            part, f"release {release['release']} is published, and Airflow still has {waiting} of {versions}", advice
+        )
+    elif release["dag_files"] and not dags and not hidden and not _errors(name, seen):
         yield Finding(part, f"Airflow has found no DAG in its release {release['release']}", advice)
+    for file in hidden:
+        yield Finding(
+            part,
+            f"Airflow has no DAG of {file}, and shows no import error where another source has such a file",
+            advice,
+        )
+
+
+def _hidden(name: str, release: Mapping[str, Any], seen: Mapping[str, Any]) -> list[str]:
+    """Files whose import errors the REST API keeps to itself.
+
+    Airflow 3.3's list of import errors (core_api/routes/public/import_error.py) leaves out a file that has no DAG itself
+    and is called as one of another bundle that has.
+    """
+    others = {dag["relative_fileloc"] for dag in seen["dags"] if dag["bundle_name"] != name}
+    known = {dag["relative_fileloc"] for dag in _dags(name, seen)}
+    known |= {error["filename"] for error in _errors(name, seen)}
+    return [file for file in release["dag_files"] if file in others and file not in known]
 
 
 def _import_errors(name: str, release: Mapping[str, Any] | None, seen: Mapping[str, Any]) -> Iterator[Finding]:
-    errors = [error for error in seen["import_errors"] if error["bundle_name"] == name]
+    errors = _errors(name, seen)
     for error in errors[:SHOWN_ERRORS]:
         is_of_release = release is not None and _seconds(error["timestamp"]) > release["published"] + PARSED_WITHIN
         yield Finding(
@@ -256,6 +275,10 @@ def _dags(name: str, seen: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [dag for dag in seen["dags"] or () if dag["bundle_name"] == name]
 
 
+def _errors(name: str, seen: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [error for error in seen["import_errors"] or () if error["bundle_name"] == name]
+
+
 def _seconds(timestamp: str) -> float:
     """Seconds since the epoch of a time as the REST API writes it; Python before 3.11 reads no Z."""
     return datetime.fromisoformat(timestamp.replace("Z", "+00:00")).timestamp()
@@ -290,9 +313,7 @@ def _shown_source(name: str, seen: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "release": release and release["release"],
         "dags": None if seen["dags"] is None else len(_dags(name, seen)),
-        "import_errors": None
-        if seen["import_errors"] is None
-        else sum(error["bundle_name"] == name for error in seen["import_errors"]),
+        "import_errors": None if seen["import_errors"] is None else len(_errors(name, seen)),
     }
 
 

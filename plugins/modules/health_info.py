@@ -292,9 +292,11 @@ def _release(source: Path) -> dict[str, Any]:
         published = current.lstat().st_mtime
         release = current.resolve(strict=True)
     except OSError:
-        return {"release": None, "published": 0.0, "defines_dags": False}
-    defines = any(DEFINES_DAG.search(file.read_bytes()) for file in release.rglob("*.py"))
-    return {"release": release.name, "published": published, "defines_dags": defines}
+        return {"release": None, "published": 0.0, "dag_files": []}
+    dag_files = [
+        str(file.relative_to(release)) for file in release.rglob("*.py") if DEFINES_DAG.search(file.read_bytes())
+    ]
+    return {"release": release.name, "published": published, "dag_files": sorted(dag_files)}
 
 
 def _reason(error: Exception) -> str:

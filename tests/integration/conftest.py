@@ -8,10 +8,12 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import re
 import shutil
 import tempfile
 import typing as t
 import uuid
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
@@ -23,6 +25,7 @@ FOLDER: pytest.StashKey[pathlib.Path] = pytest.StashKey()
 
 NO_PLATFORM = "needs a deployed platform: --ansible-inventory"
 RUN_SECONDS = 300
+TASK_PROCESS = re.compile(r"airflow (task|worker|supervisor)|task runner", re.IGNORECASE)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -102,9 +105,25 @@ def rest_api(platform: Platform) -> deployed.Airflow:
     return platform.airflow
 
 
+@pytest.fixture(name="scans", scope="session")
+def scans_for_secrets(platform: Platform) -> t.Iterator[dict[str, Future[dict[str, t.Any] | None]]]:
+    """What each worker's host shows of the secrets when a task is first seen to run on it."""
+
+    def scan(host: str) -> dict[str, t.Any] | None:
+        answer = platform.seek(host, platform.secrets)
+        return answer if any(TASK_PROCESS.search(title) for title in answer["titles"]) else None
+
+    with ThreadPoolExecutor() as executor:
+        yield {
+            host: executor.submit(wait_for, lambda host=host: scan(host), RUN_SECONDS)
+            for host, _, _ in platform.workers
+        }
+
+
 @pytest.fixture(name="triggered", scope="session")
-def triggered_runs(platform: Platform) -> list[dict[str, t.Any]]:
+def triggered_runs(platform: Platform, scans: t.Any) -> list[dict[str, t.Any]]:
     """A run of every DAG of every source, begun at the same time."""
+    assert scans, "they look before there is something to see"
     airflow = platform.airflow
     sources = {source["name"] for source in platform.plan["sources"]}
 

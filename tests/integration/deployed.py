@@ -23,6 +23,7 @@ import testinfra
 
 HERE = pathlib.Path(__file__).parent
 ROOT = HERE.parents[1]
+SEEK = (HERE / "seek.py").read_text(encoding="utf-8")
 
 Answer = t.TypeVar("Answer")
 
@@ -160,6 +161,12 @@ class Platform:
             f"{host}: {command} gave {done.returncode}: {done.stderr}{done.stdout}"
         )
         return done
+
+    def seek(self, host: str, secrets: dict[str, str], *places: str) -> dict[str, t.Any]:
+        """Where a host shows secrets, in its processes and in the places given; see seek.py."""
+        command = shlex.join(["python3", "-c", SEEK, *places])
+        answer: dict[str, t.Any] = json.loads(self.run(host, command, stdin=json.dumps(secrets)).stdout)
+        return answer
 
     def _options(self, known: dict[str, t.Any]) -> list[str]:
         shared = ["-o", "ControlMaster=auto", "-o", "ControlPersist=60s", "-o", f"ControlPath={self._sockets}/%C"]

@@ -5,29 +5,17 @@
 
 from __future__ import annotations
 
-import json
-import re
-import shlex
 import typing as t
 
 import pytest
 
-from ansible_collections.airstack.backbone.tests.integration.deployed import HERE, Platform, wait_for
+from ansible_collections.airstack.backbone.tests.integration.deployed import Platform
 
 Worker = tuple[str, str, dict[str, t.Any]]
 
-SEEK = (HERE / "seek.py").read_text(encoding="utf-8")
-TASK_PROCESS = re.compile(r"airflow (task|worker|supervisor)|task runner", re.IGNORECASE)
-
-
-def seek(platform: Platform, machine: str, secrets: dict[str, str], *places: str) -> dict[str, t.Any]:
-    command = shlex.join(["python3", "-c", SEEK, *places])
-    answer: dict[str, t.Any] = json.loads(platform.run(machine, command, stdin=json.dumps(secrets)).stdout)
-    return answer
-
 
 def test_no_secret_shows_in_processes_or_the_journal(platform: Platform, machine: str) -> None:
-    assert seek(platform, machine, platform.secrets, "journal")["found"] == []
+    assert platform.seek(machine, platform.secrets, "journal")["found"] == []
 
 
 @pytest.mark.parametrize("place", ["arguments", "environment"])
@@ -35,7 +23,7 @@ def test_a_secret_that_shows_would_be_found(platform: Platform, place: str) -> N
     machine, planted = platform.hosts[0], "planted%2Fsecret"
     command = {"arguments": f"sleep 5 {planted}", "environment": f"env PLANTED={planted} sleep 5"}[place]
     platform.run(machine, f"{command} >/dev/null 2>&1 & sleep 0.2" if place == "environment" else _hold(planted))
-    (find, *_) = seek(platform, machine, {"planted": "planted/secret"})["found"]
+    (find, *_) = platform.seek(machine, {"planted": "planted/secret"})["found"]
     assert find[0].startswith(place)
     assert find[1] == "planted"
 
@@ -46,30 +34,25 @@ def _hold(word: str) -> str:
 
 @pytest.mark.disturbs
 @pytest.mark.usefixtures("triggered")
-def test_no_secret_shows_while_a_task_runs(platform: Platform, worker: Worker) -> None:
+def test_no_secret_shows_while_a_task_runs(scans: dict[str, t.Any], worker: Worker) -> None:
     """A task's process has arguments and an environment of its own."""
-
-    def scan() -> dict[str, t.Any] | None:
-        answer = seek(platform, worker[0], platform.secrets)
-        return answer if any(TASK_PROCESS.search(title) for title in answer["titles"]) else None
-
-    answer = wait_for(scan, 60, every=0.5)
-    assert answer, "no task was seen to run"
-    assert answer["found"] == []
+    scan = scans[worker[0]].result()
+    assert scan, "no task was seen to run"
+    assert scan["found"] == []
 
 
 def test_a_worker_holds_the_secrets_of_its_pool_alone(platform: Platform, worker: Worker) -> None:
     host, _, pool = worker
     broker = next(each["secret"] for each in platform.plan["broker"]["pools"] if each["name"] == pool["name"])
     logs = {each["secret"] for each in platform.plan["log_store"]["identities"] if each["pool"] == pool["name"]}
-    held = seek(platform, host, platform.secrets, "/etc", "/opt/airflow", "/var/lib/airflow", "/var/log/airflow")[
+    held = platform.seek(host, platform.secrets, "/etc", "/opt/airflow", "/var/lib/airflow", "/var/log/airflow")[
         "found"
     ]
     assert {name for _, name in held} == {"api", "database_results", broker, *logs}
 
 
 def test_every_copy_of_a_secret_is_for_root_alone(platform: Platform, machine: str) -> None:
-    held = seek(platform, machine, platform.secrets, "/etc", "/opt", "/var/lib/airflow")["found"]
+    held = platform.seek(machine, platform.secrets, "/etc", "/opt", "/var/lib/airflow")["found"]
     modes = {place: platform.host(machine).file(place).mode & 0o077 for place, _ in held}
     # A service's own configuration is for its own group.
     readable = {place for place, mode in modes.items() if mode & 0o007 or (mode and "/airflow/" in place)}

@@ -60,9 +60,9 @@ HEALTHY: dict[str, t.Any] = {
         {"job_type": "TriggererJob", "hostname": "control1"},
     ],
     "dags": [
-        {"dag_id": "etl_sleep", "bundle_name": "etl", "bundle_version": "r2"},
-        {"dag_id": "ml_train", "bundle_name": "ml", "bundle_version": "r9"},
-        {"dag_id": "orphan", "bundle_name": "gone", "bundle_version": "r0"},
+        {"dag_id": "etl_sleep", "bundle_name": "etl", "bundle_version": "r2", "relative_fileloc": "sleep.py"},
+        {"dag_id": "ml_train", "bundle_name": "ml", "bundle_version": "r9", "relative_fileloc": "train.py"},
+        {"dag_id": "orphan", "bundle_name": "gone", "bundle_version": "r0", "relative_fileloc": "gone.py"},
     ],
     "import_errors": [],
     "queues": {
@@ -71,8 +71,8 @@ HEALTHY: dict[str, t.Any] = {
         "shared": {"consumers": 3, "messages": 0},
     },
     "releases": {
-        "etl": {"release": "r2", "published": PUBLISHED, "defines_dags": True},
-        "ml": {"release": "r9", "published": PUBLISHED, "defines_dags": True},
+        "etl": {"release": "r2", "published": PUBLISHED, "dag_files": ["sleep.py"]},
+        "ml": {"release": "r9", "published": PUBLISHED, "dag_files": ["train.py"]},
     },
 }
 
@@ -197,7 +197,7 @@ def test_a_broker_that_cannot_be_asked_is_no_finding(seen: dict[str, t.Any]) -> 
 
 
 def test_a_source_without_a_release_is_found(seen: dict[str, t.Any]) -> None:
-    seen["releases"]["ml"] = {"release": None, "published": 0.0, "defines_dags": False}
+    seen["releases"]["ml"] = {"release": None, "published": 0.0, "dag_files": []}
     finding = only(PLAN, seen)
     assert (finding.part, finding.found) == ("source ml", "no release of it is published")
 
@@ -209,13 +209,28 @@ def test_dags_of_a_former_release_are_waited_for(seen: dict[str, t.Any]) -> None
     assert not finding.is_final
 
 
-@pytest.mark.parametrize(("defines_dags", "findings"), [(True, 1), (False, 0)])
+@pytest.mark.parametrize(("dag_files", "findings"), [(["sleep.py"], 1), ([], 0)])
 def test_a_source_needs_a_dag_only_where_a_file_defines_one(
-    seen: dict[str, t.Any], defines_dags: bool, findings: int
+    seen: dict[str, t.Any], dag_files: list[str], findings: int
 ) -> None:
     del seen["dags"][0]
-    seen["releases"]["etl"]["defines_dags"] = defines_dags
+    seen["releases"]["etl"]["dag_files"] = dag_files
     assert len(_health.examine(PLAN, seen)) == findings
+
+
+def test_an_import_error_that_airflow_hides_is_found(seen: dict[str, t.Any]) -> None:
+    """etl's train.py is broken, and ml has DAGs in a file of that name."""
+    seen["releases"]["etl"]["dag_files"] = ["sleep.py", "train.py"]
+    finding = only(PLAN, seen)
+    assert finding.part == "source etl"
+    assert "no DAG of train.py" in finding.found
+
+
+@pytest.mark.parametrize("file", ["helper.py", "load.py"])
+def test_a_file_without_a_dag_may_be_a_helper_or_have_an_error_that_shows(seen: dict[str, t.Any], file: str) -> None:
+    seen["releases"]["etl"]["dag_files"] = ["sleep.py", file]
+    seen["import_errors"] = [import_error(LATER)]
+    assert only(PLAN, seen).found.startswith("load.py cannot be imported")
 
 
 def test_a_storage_that_this_host_does_not_hold_is_no_finding(seen: dict[str, t.Any]) -> None:
@@ -231,6 +246,12 @@ def test_an_import_error_is_final_once_it_must_be_of_the_release(
     finding = only(PLAN, seen)
     assert finding.found == "load.py cannot be imported: ModuleNotFoundError: no pandas"
     assert finding.is_final is is_final
+
+
+def test_a_source_that_has_only_an_import_error_is_settled(seen: dict[str, t.Any]) -> None:
+    del seen["dags"][0]
+    seen["import_errors"] = [import_error(LATER)]
+    assert only(PLAN, seen).is_final
 
 
 def test_import_errors_of_bundles_that_the_plan_does_not_know_are_not_its_own(seen: dict[str, t.Any]) -> None:

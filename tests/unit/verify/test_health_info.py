@@ -176,20 +176,20 @@ def test_a_broker_of_another_kind_is_not_asked(plan: dict[str, t.Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "defines_dags"),
+    ("content", "dag_files"),
     [
-        ("with DAG('a') as dag: ...", True),
-        ("@dag(schedule=None)\ndef a(): ...", True),
-        ("@sdk.dag\ndef a(): ...", True),
-        ("from airflow.sdk import DAG  # a dag's helper\nx: DAG", False),
+        ("with DAG('a') as dag: ...", ["nested/a.py"]),
+        ("@dag(schedule=None)\ndef a(): ...", ["nested/a.py"]),
+        ("@sdk.dag\ndef a(): ...", ["nested/a.py"]),
+        ("from airflow.sdk import DAG  # a dag's helper\nx: DAG", []),
     ],
 )
 def test_releases_are_read_from_the_storage(
-    plan: dict[str, t.Any], tmp_path: pathlib.Path, content: str, defines_dags: bool
+    plan: dict[str, t.Any], tmp_path: pathlib.Path, content: str, dag_files: list[str]
 ) -> None:
     publish(tmp_path, "r1", content)
     (release,) = look(plan)["releases"].values()
-    assert (release["release"], release["defines_dags"]) == ("r1", defines_dags)
+    assert (release["release"], release["dag_files"]) == ("r1", dag_files)
     assert release["published"] == (tmp_path / "etl" / "current").lstat().st_mtime
 
 
