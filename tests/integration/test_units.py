@@ -23,9 +23,10 @@ def properties(platform: Platform, machine: str, unit: str, *names: str) -> dict
 
 def test_a_unit_runs_and_starts_with_its_machine(platform: Platform, unit: tuple[str, str]) -> None:
     machine, name = unit
-    service = platform.host(machine).service(name)
-    assert service.is_running
-    assert service.is_enabled
+    assert platform.host(machine).service(name).is_running
+    assert platform.host(machine).service("airflow.target").is_enabled
+    wanted = properties(platform, machine, "airflow.target", "Wants")["Wants"].split()
+    assert f"{name}.service" in wanted
 
 
 def test_a_unit_exposes_little(platform: Platform, unit: tuple[str, str]) -> None:
