@@ -1,0 +1,1 @@
+"""What this team's DAGs share."""

@@ -1,0 +1,20 @@
+"""Trains the churn model."""
+
+from __future__ import annotations
+
+import socket
+
+from airflow.sdk import DAG, task
+
+from churn.model import customers, train
+
+with DAG("ml_train", schedule=None, tags=["ml"]):
+
+    @task
+    def fit() -> dict[str, str | float]:
+        host = socket.gethostname()
+        threshold = train(customers(batch=0))
+        print(f"{host}: customers leave after {threshold:.0f} days")
+        return {"threshold": threshold, "host": host}
+
+    fit()

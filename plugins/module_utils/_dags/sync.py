@@ -1,0 +1,226 @@
+# Copyright: Contributors to airstack.backbone
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+"""One source brought into the DAG storage: what to do, done unless it is only asked for, and told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.releases import (
+    SENTINEL,
+    Attributes,
+    Changes,
+    Contents,
+    Directory,
+    FromArchive,
+    FromDirectory,
+    PublishError,
+    Timer,
+    clean,
+    compare,
+    is_published,
+    locked,
+    publish,
+    require_storage,
+    reusable,
+    switch,
+)
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.sources import (
+    Entry,
+    Packed,
+    release_name,
+    scan,
+    tree_hash,
+)
+
+LISTED_FILES = 100
+"""Paths of each kind that a result names; the counts are complete."""
+
+DIFF_BYTES = 64 * 1024
+DIFF_FILES = 50
+"""The largest file, and the number of files, whose text a diff shows."""
+
+
+@dataclass
+class Job:
+    """Where to, and how."""
+
+    directory: Directory
+    attributes: Attributes
+    origin: Mapping[str, Any]
+    sentinel: str = SENTINEL
+    is_check: bool = False
+    is_diff: bool = False
+    timer: Timer = field(default_factory=Timer)
+
+
+def from_directory(job: Job, root: Path, exclude: Sequence[str]) -> dict[str, Any]:
+    """Publish a directory of this host."""
+    with job.timer.phase("read"):
+        entries = scan(root, exclude)
+
+    def read(entry: Entry) -> bytes | None:
+        return (root / entry.path).read_bytes()
+
+    tree = tree_hash(entries)
+    return take_up(job, tree) or _publish(job, tree, entries, FromDirectory(root), read)
+
+
+def from_archive(job: Job, packed: Packed) -> dict[str, Any]:
+    """Publish what the controller sent."""
+    tree = tree_hash(packed.entries)
+    sent: dict[str, bytes] = {}
+    if job.is_check:
+        sent = {digest: content.read() for digest, content in packed.contents()}
+
+    def read(entry: Entry) -> bytes | None:
+        if job.is_check:
+            return sent.get(entry.digest)
+        return (job.directory.release(release_name(tree)) / entry.path).read_bytes()
+
+    return take_up(job, tree) or _publish(job, tree, packed.entries, FromArchive(packed), read)
+
+
+def take_up(job: Job, tree: str) -> dict[str, Any] | None:
+    """Make the release of a tree the current one if it is there already, without its content; None if it is not."""
+    if not job.is_check:
+        require_storage(job.directory.storage, job.sentinel)
+    name = release_name(tree)
+    if not is_published(job.directory, name, tree):
+        return None
+    previous = job.directory.current()
+    new = [each.entry for each in job.directory.manifest(name)]
+    if previous == name:
+        metadata = job.directory.metadata(name) or {}
+        changes = Changes([], [], [], int(metadata.get("files", 0)))
+        cleaned = _clean_unless_in_use(job)
+        return _result(job, tree, previous, changes, cleaned, written=0, differences=[])
+    old = [each.entry for each in job.directory.manifest(previous)]
+    changes = compare(old, new)
+    root = job.directory.release(name)
+    differences = _differences(job, tree, previous, changes, old, new, lambda entry: (root / entry.path).read_bytes())
+    cleaned = [path.name for path in job.directory.leftovers()]
+    if not job.is_check:
+        with locked(job.directory, job.attributes):
+            cleaned = clean(job.directory)
+            switch(job.directory, name, job.attributes)
+    return _result(job, tree, previous, changes, cleaned, written=0, differences=differences)
+
+
+def held(job: Job) -> list[str]:
+    """Return the digests of what need not be sent, because the current release has it."""
+    return sorted({digest for digest, _kind in reusable(job.directory, job.directory.current(), job.attributes)})
+
+
+def _publish(
+    job: Job, tree: str, entries: Sequence[Entry], contents: Contents, read: Callable[[Entry], bytes | None]
+) -> dict[str, Any]:
+    name = release_name(tree)
+    previous = job.directory.current()
+    old = [each.entry for each in job.directory.manifest(previous)]
+    changes = compare(old, entries)
+    cleaned = [path.name for path in job.directory.leftovers()]
+    written = 0
+    if not job.is_check:
+        with locked(job.directory, job.attributes):
+            cleaned = clean(job.directory)
+            written = publish(job.directory, entries, contents, job.attributes, job.origin, job.timer)
+            with job.timer.phase("switch"):
+                switch(job.directory, name, job.attributes)
+    differences = _differences(job, tree, previous, changes, old, entries, read)
+    return _result(job, tree, previous, changes, cleaned, written, differences)
+
+
+def _clean_unless_in_use(job: Job) -> list[str]:
+    """Remove leftovers in passing; what another publisher is making at this moment is none."""
+    found = [path.name for path in job.directory.leftovers()]
+    if not found or job.is_check:
+        return found
+    try:
+        with locked(job.directory, job.attributes, seconds=0):
+            return clean(job.directory)
+    except PublishError:
+        return []
+
+
+def _result(
+    job: Job,
+    tree: str,
+    previous: str | None,
+    changes: Changes,
+    cleaned: list[str],
+    written: int,
+    differences: list[dict[str, str]],
+) -> dict[str, Any]:
+    name = release_name(tree)
+    lists = {"added": changes.added, "changed": changes.changed, "removed": changes.removed}
+    result = {
+        "changed": previous != name or bool(cleaned),
+        "release": name,
+        "previous": previous,
+        "directory": str(job.directory.release(name)),
+        "tree": tree,
+        "counts": {**{kind: len(paths) for kind, paths in lists.items()}, "unchanged": changes.unchanged},
+        "files": {kind: paths[:LISTED_FILES] for kind, paths in lists.items()},
+        "bytes": written,
+        "cleaned": cleaned,
+        "seconds": job.timer.seconds,
+    }
+    return {**result, "diff": differences} if job.is_diff else result
+
+
+def _differences(
+    job: Job,
+    tree: str,
+    previous: str | None,
+    changes: Changes,
+    old: Sequence[Entry],
+    new: Sequence[Entry],
+    read: Callable[[Entry], bytes | None],
+) -> list[dict[str, str]]:
+    """Return a list of the changed paths, and the text of those that are small."""
+    if not job.is_diff:
+        return []
+    source, name = job.directory.source, release_name(tree)
+    signs = [*(("+", path) for path in changes.added), *(("~", path) for path in changes.changed)]
+    signs += [("-", path) for path in changes.removed]
+    lines = [f"source {source}: release {previous or 'none'} -> {name}"]
+    lines += [f"{sign} {path}" for sign, path in signs[:LISTED_FILES]]
+    lines += [f"... and {len(signs) - LISTED_FILES} more"] if len(signs) > LISTED_FILES else []
+    found: list[dict[str, str]] = [{"prepared": "\n".join(lines) + "\n"}]
+    before = {entry.path: entry for entry in old}
+    after = {entry.path: entry for entry in new}
+    for _sign, path in signs[:DIFF_FILES]:
+        texts = [
+            _text(before.get(path), lambda entry: (job.directory.release(previous or "") / entry.path).read_bytes()),
+            _text(after.get(path), read),
+        ]
+        if texts[0] is not None and texts[1] is not None:
+            found.append(
+                {
+                    "before_header": f"{source}/{previous}/{path}" if path in before else "/dev/null",
+                    "after_header": f"{source}/{name}/{path}" if path in after else "/dev/null",
+                    "before": texts[0],
+                    "after": texts[1],
+                }
+            )
+    return found
+
+
+def _text(entry: Entry | None, read: Callable[[Entry], bytes | None]) -> str | None:
+    """Return an entry's text, empty where there is no entry, and None for what is too large or no text."""
+    if entry is None:
+        return ""
+    if entry.target is not None:
+        return f"-> {entry.target}\n"
+    if entry.size > DIFF_BYTES:
+        return None
+    try:
+        data = read(entry)
+        return None if data is None or b"\0" in data else data.decode()
+    except (OSError, UnicodeDecodeError):
+        return None
