@@ -448,7 +448,7 @@ def apply(changes: Changes, *, validate: Validator, label: Labeller) -> None:
             _settle(directory, label)
             settled.append(directory)
         moves = [(_stage(change, stages, label), change.wanted.path) for change in changes.files]
-        _validate(changes.files, [staged for staged, _ in moves], validate)
+        _validate(changes.files, [staged for staged, _target in moves], validate)
         _commit(moves, [(path, _stage_of(path, stages)) for path in changes.removed_files])
     except BaseException as error:
         _remove_stages(stages)

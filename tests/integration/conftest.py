@@ -116,7 +116,7 @@ def scans_for_secrets(platform: Platform) -> t.Iterator[dict[str, Future[dict[st
     with ThreadPoolExecutor() as executor:
         yield {
             host: executor.submit(wait_for, lambda host=host: scan(host), RUN_SECONDS)
-            for host, _, _ in platform.workers
+            for host, _unit, _pool in platform.workers
         }
 
 
@@ -168,7 +168,7 @@ def all_workers_stopped(request: pytest.FixtureRequest) -> t.Iterator[None]:
         at_once(
             [
                 lambda host=host, unit=unit: platform.run(host, f"systemctl {verb} {unit}")
-                for host, unit, _ in platform.workers
+                for host, unit, _pool in platform.workers
             ]
         )
 

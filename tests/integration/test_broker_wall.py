@@ -176,7 +176,7 @@ def test_a_pool_may_not(attempt: Callable[[Any], object], channel: Any) -> None:
 
 def test_a_pool_may_not_enter_another_virtual_host() -> None:
     address = wall_app.url(MINE["name"]).rsplit("/", 1)[0] + "/%2F"
-    with pytest.raises(AMQPError, match="not found|refused|not_allowed"), Connection(address) as connection:
+    with pytest.raises(AMQPError, match=r"not found|refused|not_allowed"), Connection(address) as connection:
         connection.connect()
 
 

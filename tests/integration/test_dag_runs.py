@@ -45,7 +45,7 @@ def source_with_a_foreign_queue(
     """The first source published with a DAG more, which names a queue that is not the source's, while DAGs run."""
     assert triggered
     source = platform.plan["sources"][0]
-    queue = next(
+    queue, *_others = (
         queue for other in platform.plan["sources"] for queue in other["queues"] if queue not in source["queues"]
     )
     changed = tmp_path_factory.mktemp("source") / source["name"]
@@ -89,7 +89,7 @@ def test_every_source_has_runs_and_each_succeeds(platform: Platform, finished: l
 
 
 def test_each_task_ran_on_a_host_of_its_own_pool(platform: Platform, finished: list[dict[str, t.Any]]) -> None:
-    machines = [host for host, _, _ in platform.workers]
+    machines = [host for host, _unit, _pool in platform.workers]
     # What Airflow calls a host: socket.getfqdn() there
     ask = "python3 -c 'import socket; print(socket.getfqdn())'"
     names = at_once([lambda host=host: platform.run(host, ask).stdout.strip() for host in machines])

@@ -15,7 +15,7 @@ Worker = tuple[str, str, dict[str, t.Any]]
 
 def inside(platform: Platform, worker: Worker, command: str) -> subprocess.CompletedProcess[str]:
     """A command as root in the namespace of the unit's main process: no file mode is in its way."""
-    host, unit, _ = worker
+    host, unit, _pool = worker
     return platform.run(
         host, f'nsenter --mount --target "$(systemctl show --value --property MainPID {unit})" {command}', check=False
     )
@@ -35,7 +35,7 @@ def test_a_worker_reads_its_own_dags(platform: Platform, worker: Worker) -> None
 
 
 def test_a_worker_cannot_read_the_dags_of_others(platform: Platform, worker: Worker) -> None:
-    host, _, pool = worker
+    host, _unit, pool = worker
     storage = platform.plan["dag_storage"]["path"]
     others = {source["name"] for source in platform.plan["sources"]} - set(pool["sources"])
     assert others

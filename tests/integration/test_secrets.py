@@ -42,18 +42,18 @@ def test_no_secret_shows_while_a_task_runs(scans: dict[str, t.Any], worker: Work
 
 
 def test_a_worker_holds_the_secrets_of_its_pool_alone(platform: Platform, worker: Worker) -> None:
-    host, _, pool = worker
+    host, _unit, pool = worker
     broker = next(each["secret"] for each in platform.plan["broker"]["pools"] if each["name"] == pool["name"])
     logs = {each["secret"] for each in platform.plan["log_store"]["identities"] if each["pool"] == pool["name"]}
     held = platform.seek(host, platform.secrets, "/etc", "/opt/airflow", "/var/lib/airflow", "/var/log/airflow")[
         "found"
     ]
-    assert {name for _, name in held} == {"api", "database_results", broker, *logs}
+    assert {name for _place, name in held} == {"api", "database_results", broker, *logs}
 
 
 def test_every_copy_of_a_secret_is_for_root_alone(platform: Platform, machine: str) -> None:
     held = platform.seek(machine, platform.secrets, "/etc", "/opt", "/var/lib/airflow")["found"]
-    modes = {place: platform.host(machine).file(place).mode & 0o077 for place, _ in held}
+    modes = {place: platform.host(machine).file(place).mode & 0o077 for place, _name in held}
     # A service's own configuration is for its own group.
     readable = {place for place, mode in modes.items() if mode & 0o007 or (mode and "/airflow/" in place)}
     assert readable == set()

@@ -62,7 +62,7 @@ def test_a_worker_that_was_killed_starts_again(
     platform: Platform, worker: tuple[str, str, dict[str, t.Any]], finished: list[dict[str, t.Any]]
 ) -> None:
     assert finished, "nothing runs any more, so nothing is lost"
-    machine, name, _ = worker
+    machine, name, _pool = worker
     before = properties(platform, machine, name, "MainPID")["MainPID"]
     platform.run(machine, f"kill -KILL {before}")
 

@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.disturbs, pytest.mark.usefixtures("workers_stopped")]
 def test_a_log_reads_back_without_the_worker_that_wrote_it(
     platform: Platform, airflow: Airflow, finished: list[dict[str, t.Any]]
 ) -> None:
-    for host, unit, _ in platform.workers:
+    for host, unit, _pool in platform.workers:
         directory = f"/var/log/airflow/{unit.removeprefix('airflow-')}"
         platform.run(host, f"! systemctl is-active --quiet {unit}")
         platform.run(host, f"find {directory} -type f -path '*dag_id=*' -delete")
@@ -32,7 +32,7 @@ def test_a_log_reads_back_without_the_worker_that_wrote_it(
 @pytest.fixture(name="unmounted")
 def worker_without_the_storage(platform: Platform) -> t.Iterator[tuple[str, str]]:
     """A worker whose host has an empty directory for its DAG storage, as a share's mount point is without the share."""
-    host, unit, _ = platform.workers[-1]
+    host, unit, _pool = platform.workers[-1]
     path = platform.plan["dag_storage"]["path"]
     platform.run(host, f"mount -t tmpfs -o size=64k tmpfs {path}")
     try:

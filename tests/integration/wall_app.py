@@ -29,11 +29,11 @@ def _celery_config() -> ModuleType:
         importlib.import_module("airflow.providers.celery")
     except ImportError:
         path = ""
-        for part in "airflow providers common compat sdk".split():
+        for part in ["airflow", "providers", "common", "compat", "sdk"]:
             path = f"{path}.{part}".strip(".")
             sys.modules[path] = ModuleType(path)
         path = "airflow.providers"
-        for part in "celery executors default_celery".split():
+        for part in ["celery", "executors", "default_celery"]:
             path = f"{path}.{part}"
             sys.modules[path] = ModuleType(path)
         sys.modules[path].DEFAULT_CELERY_CONFIG = {"broker_url": "", "broker_transport_options": {}}  # type: ignore[attr-defined]

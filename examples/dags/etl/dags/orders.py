@@ -10,4 +10,4 @@ SHOPS = ("utrecht", "gent", "aachen", "lille")
 def read_orders(shop: str) -> list[int]:
     """Return the amounts of a shop's orders, in cents; the same ones each time."""
     amounts = random.Random(shop)
-    return [amounts.randrange(100, 20_000) for _ in range(50)]
+    return [amounts.randrange(100, 20_000) for _order in range(50)]
