@@ -13,6 +13,7 @@ work=$(mktemp -d -p "$directory")
 trap 'rm -rf "$work"' EXIT
 
 # Certificates of this machine that Debian's own bundle lacks, put where update-ca-certificates keeps them.
+# shellcheck disable=SC2016 # mmdebstrap's shell expands it
 trust_this_machine='
   one_line() { awk "/BEGIN CERT/ { c = \"\" } { c = c \$0 \"|\" } /END CERT/ { print c }" "$1"; }
   [ -r "$CA_BUNDLE" ] || exit 0
@@ -26,6 +27,7 @@ trust_this_machine='
 
 # What a cloud image brings and a minimal Debian does not; and no unit that needs a kernel of its own, or that would lock
 # the package manager at some random time.
+# shellcheck disable=SC2016 # mmdebstrap's shell expands it
 settle='
   set -e
   echo LANG=C.UTF-8 >"$1/etc/default/locale"
