@@ -44,7 +44,7 @@ down: ## Remove all that `make up` made
 .PHONY: test
 test: ## Run everything that proves the collection: linters, sanity, unit tests, molecule
 	@scripts/setup lab controller lint test
-	scripts/prove $(LINTERS) sanity unit $(if $(wildcard molecule/default),molecule)
+	scripts/prove $(LINTERS) sanity unit molecule
 
 .PHONY: test-unit
 test-unit: ## Run the unit tests alone
