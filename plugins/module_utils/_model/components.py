@@ -4,8 +4,11 @@
 
 ``model`` gives one plain dictionary for each component:
 
-- name, kind (api-server, scheduler, dag-processor, triggerer, worker), pool (None but for workers), hosts
-- command: the arguments of ``airflow``; ``{host}`` in one of them stands for the name of the machine or container
+- name, kind (api-server, scheduler, dag-processor, triggerer, worker, setup), pool (None but for workers), hosts
+- once: whether it runs to its end before the others start, instead of staying
+- program: airflow, or the python of its environment
+- command: the program's arguments; ``{host}`` in one of them stands for the name of the machine or container,
+  ``{credential:NAME}`` for the path of a credential
 - settings: Airflow's configuration by section and key, without secrets
 - secret_settings: the credential that holds the value, by "section.key"
 - credentials: the names of all credentials (see credentials.values)
@@ -14,7 +17,7 @@
 - sources: the DAG sources that are mounted, read-only
 - queues: what a worker consumes
 - port: where it listens for the others, or None; health: how its own machine sees that it works
-- stop_timeout: seconds that it may take to stop
+- start_timeout, stop_timeout: seconds that it may take to start and to stop
 """
 
 from __future__ import annotations
@@ -23,13 +26,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from . import log_store, settings
+from .ports import SCHEDULER_HEALTH_PORT, TRIGGERER_LOG_PORT, WORKER_LOG_PORT
+
+START_TIMEOUT = 300
+"""Seconds; the slowest component to start is the API server, with 16 s measured on two idle cores."""
 
 STOP_TIMEOUT = 60
 """Seconds; the slowest central component to stop is the triggerer, with 13 s measured."""
 
-SCHEDULER_HEALTH_PORT = 8974
-TRIGGERER_LOG_PORT = 8794
-WORKER_LOG_PORT = 8793
+MIGRATION_TIMEOUT = 6 * 3600
+"""Seconds; Airflow's migrations took over an hour with ten million task instances."""
 
 READERS = ("dag-processor", "worker")
 """The kinds of component that read DAG files."""
@@ -54,12 +60,47 @@ LOG_STORE_USERS = ("api-server", "triggerer", "worker")
 
 
 def model(plan: Mapping[str, Any], endpoints: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Every component of a platform.
+    """Every component of a platform, in the order in which they may start.
 
     plan: as plan.make gives it. endpoints: database, broker, dag_storage and log_store, as the services' roles give them.
     """
     pools = {pool["name"]: pool for pool in plan["pools"]}
-    return [_component(placed, pools.get(placed["pool"]), plan, endpoints) for placed in plan["components"]]
+    return [
+        _setup(plan, endpoints),
+        *(_component(placed, pools.get(placed["pool"]), plan, endpoints) for placed in plan["components"]),
+    ]
+
+
+def _setup(plan: Mapping[str, Any], endpoints: Mapping[str, Any]) -> dict[str, Any]:
+    """The database set-up, which brings the schema, the result tables and the admin user to where this core wants them."""
+    files = {"--database-url-file": "sql_alchemy_conn", "--admin-password-file": "admin_password"}
+    names = {"--results-role": endpoints["database"]["results_user"], "--admin-user": plan["api"]["admin_user"]}
+    return {
+        "name": "setup",
+        "kind": "setup",
+        "pool": None,
+        "hosts": plan["api"]["hosts"][:1],
+        "once": True,
+        "program": "python",
+        "command": [
+            "-m",
+            "airflow_backbone.setup",
+            *(word for option, name in files.items() for word in (option, f"{{credential:{name}}}")),
+            *(word for option, name in names.items() for word in (option, name)),
+        ],
+        "settings": settings.of("setup", None, plan, endpoints),
+        "secret_settings": {"database.sql_alchemy_conn": "sql_alchemy_conn"},
+        "credentials": list(files.values()),
+        "environment": {},
+        "environment_files": {},
+        "files": {},
+        "sources": [],
+        "queues": [],
+        "port": None,
+        "health": {"type": "end"},
+        "start_timeout": MIGRATION_TIMEOUT,
+        "stop_timeout": STOP_TIMEOUT,
+    }
 
 
 def _component(
@@ -71,6 +112,8 @@ def _component(
     identity = log_store.identity(endpoints["log_store"], placed["pool"]) if kind in LOG_STORE_USERS else None
     component = {
         **placed,
+        "once": False,
+        "program": "airflow",
         "command": _command(kind, pool),
         "settings": settings.of(kind, pool, plan, endpoints),
         "secret_settings": secret_settings,
@@ -82,6 +125,7 @@ def _component(
         "queues": pool["queues"] if pool else [],
         "port": _port(kind, plan),
         "health": _health(kind, plan),
+        "start_timeout": START_TIMEOUT,
         "stop_timeout": plan["timeouts"]["worker_stop"]["seconds"] if kind == "worker" else STOP_TIMEOUT,
     }
     return log_store.connect(component, endpoints["log_store"], identity) if kind in LOG_STORE_USERS else component
@@ -107,7 +151,10 @@ def _port(kind: str, plan: Mapping[str, Any]) -> int | None:
 
 
 def _health(kind: str, plan: Mapping[str, Any]) -> dict[str, Any]:
-    """http: this answers 200. heartbeat: the API's monitor shows this component's heartbeat. port: something listens."""
+    """http: this answers 200. heartbeat: the API's monitor shows this component's heartbeat. port: something listens.
+
+    end: it has come to its end without a failure.
+    """
     return {
         "api-server": {"type": "http", "port": plan["api"]["port"], "path": "/api/v2/version"},
         "scheduler": {"type": "http", "port": SCHEDULER_HEALTH_PORT, "path": "/health"},

@@ -75,5 +75,6 @@ _MAKERS: dict[str, Callable[[_Wanted], str]] = {
     "fernet_key": lambda wanted: wanted.secrets["fernet_key"],
     "jwt_secret": lambda wanted: wanted.secrets["jwt"],
     "secret_key": lambda wanted: wanted.secrets["api"],
+    "admin_password": lambda wanted: wanted.secrets["admin"],
     log_store.CREDENTIAL: _log_store,
 }

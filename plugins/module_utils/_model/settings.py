@@ -10,6 +10,7 @@ from typing import Any
 
 from . import timeouts
 from .log_store import CONNECTION
+from .ports import SCHEDULER_HEALTH_PORT, TRIGGERER_LOG_PORT, WORKER_LOG_PORT
 from .problems import Problem
 
 Settings = dict[str, dict[str, str]]
@@ -32,6 +33,7 @@ def own(kind: str, pool: Mapping[str, Any] | None, plan: Mapping[str, Any], endp
     """What the plan decides for a component of this kind."""
     sources = pool["sources"] if pool else [source["name"] for source in plan["sources"]]
     common: Settings = {
+        "api": {"base_url": plan["api"]["url"]},
         "core": {"executor": "CeleryExecutor", "load_examples": "False", "auth_manager": FAB},
         "operators": {"default_queue": UNASSIGNED},
         "dag_processor": {"dag_bundle_config_list": bundles(sources, endpoints["dag_storage"]["path"])},
@@ -40,9 +42,12 @@ def own(kind: str, pool: Mapping[str, Any] | None, plan: Mapping[str, Any], endp
             "remote_base_log_folder": endpoints["log_store"]["url"],
             "remote_log_conn_id": CONNECTION,
             "delete_local_logs": "True",
+            "trigger_log_server_port": str(TRIGGERER_LOG_PORT),
+            "worker_log_server_port": str(WORKER_LOG_PORT),
         },
     }
-    return merged(common, _OF_KIND[kind](plan))
+    of_pool: Settings = {"airflow_backbone": {"pool": pool["name"]}} if pool else {}
+    return merged(common, of_pool, _OF_KIND[kind](plan))
 
 
 def bundles(sources: list[str], storage: str) -> str:
@@ -86,11 +91,13 @@ def _taken(section: str, key: str, decided: Settings) -> str | None:
     plain = key.removesuffix("_cmd").removesuffix("_secret")
     if plain in _SECRETS.get(section, ()):
         return "it is a secret, which the platform keeps out of its configuration files"
+    if plain in PLACES.get(section, ()):
+        return "the platform decides where the components keep their files"
     return "the plan decides it from the description" if plain in decided.get(section, {}) else None
 
 
 def _api_server(plan: Mapping[str, Any]) -> Settings:
-    return {"api": {"port": str(plan["api"]["port"]), "base_url": plan["api"]["url"]}}
+    return {"api": {"port": str(plan["api"]["port"])}}
 
 
 def _scheduler(plan: Mapping[str, Any]) -> Settings:
@@ -98,6 +105,7 @@ def _scheduler(plan: Mapping[str, Any]) -> Settings:
         "scheduler": {
             "enable_health_check": "True",
             "scheduler_health_check_server_host": "127.0.0.1",
+            "scheduler_health_check_server_port": str(SCHEDULER_HEALTH_PORT),
             "task_queued_timeout": str(plan["timeouts"]["task_queued"]["seconds"]),
             "task_instance_heartbeat_timeout": str(plan["timeouts"]["task_heartbeat"]["seconds"]),
         },
@@ -120,8 +128,15 @@ _OF_KIND = {
     "scheduler": _scheduler,
     "dag-processor": lambda _plan: {},
     "triggerer": lambda _plan: {},
+    "setup": lambda _plan: {},
     "worker": _worker,
 }
+
+PLACES: dict[str, tuple[str, ...]] = {
+    "dag_processor": ("dag_bundle_storage_path",),
+    "logging": ("base_log_folder", "dag_processor_child_process_log_directory"),
+}
+"""Settings that the renderer of a platform gives, by section."""
 
 _SECRETS: dict[str, tuple[str, ...]] = {
     "api": ("secret_key",),

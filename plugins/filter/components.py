@@ -1,0 +1,82 @@
+# Copyright: Contributors to airstack.backbone
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The component model, and what a host is made to do with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ansible_collections.airstack.backbone.plugins.module_utils._model import components, credentials
+from ansible_collections.airstack.backbone.plugins.module_utils._render import rollout, systemd
+
+
+def component_files(
+    plan: Mapping[str, Any],
+    endpoints: Mapping[str, Any],
+    host: str,
+    core: str,
+    secrets: Mapping[str, str],
+    log_days: int,
+) -> dict[str, Any]:
+    """Arguments of the module file_set."""
+    storage = endpoints["dag_storage"]
+    place = systemd.Place(host, plan["environment"], core, storage["path"], storage["sentinel"])
+    here = _here(plan, endpoints, host)
+    values = {each["name"]: credentials.values(each, endpoints, secrets) for each in here}
+    return systemd.file_set(here, place, plan["routing"], values, int(log_days))
+
+
+def component_units(plan: Mapping[str, Any], endpoints: Mapping[str, Any], host: str) -> list[dict[str, Any]]:
+    """The units of a host's components."""
+    addresses = {each["name"]: each["address"] for each in plan["hosts"]}
+    servers = sorted(plan["api"]["hosts"], key=lambda server: server != host)
+    urls = [
+        f"http://{'127.0.0.1' if server == host else addresses[server]}:{plan['api']['port']}" for server in servers
+    ]
+    return [systemd.unit(each, urls) for each in _here(plan, endpoints, host)]
+
+
+def component_steps(
+    plan: Mapping[str, Any], seen: Mapping[str, Mapping[str, Any]], changed: Mapping[str, Sequence[str]]
+) -> list[dict[str, Any]]:
+    """The order of starts and restarts, from what systemd_units_info saw and file_set changed on each host."""
+    conditions = {host: _conditions(plan, units, changed[host]) for host, units in seen.items()}
+    return rollout.steps(plan["components"], conditions)
+
+
+def units_in_state(units: Sequence[Mapping[str, Any]], names: Sequence[str], state: str) -> list[dict[str, Any]]:
+    """Units of the module systemd_units, for some components."""
+    return [
+        {"name": unit["name"], "state": state, "timeout": unit["timeout"], "health": unit["health"]}
+        for unit in units
+        if unit["component"] in names
+    ]
+
+
+def _here(plan: Mapping[str, Any], endpoints: Mapping[str, Any], host: str) -> list[dict[str, Any]]:
+    return [component for component in components.model(plan, endpoints) if host in component["hosts"]]
+
+
+def _conditions(plan: Mapping[str, Any], units: Mapping[str, Any], changed: Sequence[str]) -> dict[str, str]:
+    """The condition of each component of a host; one whose files change now is stale, also in check mode."""
+    names = {systemd.unit_name(component): component["name"] for component in plan["components"]}
+    return {
+        names[unit]: "stale" if seen["condition"] == "current" and unit in changed else seen["condition"]
+        for unit, seen in units.items()
+        if unit in names
+    }
+
+
+class FilterModule:
+    """Filters over the plan's components."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Names of the filters, as playbooks use them."""
+        return {
+            "components": components.model,
+            "component_files": component_files,
+            "component_steps": component_steps,
+            "component_units": component_units,
+            "units_in_state": units_in_state,
+        }

@@ -1,0 +1,336 @@
+# Copyright: Contributors to airstack.backbone
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Renders the components of one host as systemd units, with all the files that they need.
+
+Pure: the result is text, in the form that the module ``airstack.backbone.file_set`` takes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from . import hardening
+
+Component = Mapping[str, Any]
+Entries = Sequence[tuple[str, str]]
+
+CONFIGURATION = "/etc/airflow"
+CREDENTIALS = f"{CONFIGURATION}/credentials"
+ROUTING = f"{CONFIGURATION}/routing.json"
+STATE = "/var/lib/airflow"
+LOGS = "/var/log/airflow"
+UNITS = "/etc/systemd/system"
+CLEANING = "/etc/tmpfiles.d/airflow-components.conf"
+USER = "airflow"
+
+TARGET = "airflow.target"
+"""Starts the host's components at boot, and stops them together."""
+
+RELOAD = "daemon-reload"
+"""The label of files that systemd itself reads."""
+
+RETRY = 10
+"""Seconds until a component that ended, or whose DAG storage is not there, tries again."""
+
+HEADER = "# Managed by Ansible (airstack.backbone). What is changed here is lost in the next run."
+
+WAIT = (
+    'for path; do [ -e "$$path" ] && continue; echo "<3>$$path is not there: is the DAG storage mounted?'
+    f' Trying again in {RETRY} seconds."; exit 1; done'
+)
+"""Waits for the paths in its arguments: by failing, so that systemd tries again and tries to mount again."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """The host that components are rendered for.
+
+    name: its name in the inventory. environment: the platform's. core: the directory of the core's release.
+    storage: the path of the DAG storage. sentinel: the file in it that tells it from an empty mount point.
+    """
+
+    name: str
+    environment: str
+    core: str
+    storage: str
+    sentinel: str
+
+
+def unit_name(component: Component) -> str:
+    """The name of a component's unit."""
+    return f"airflow-{component['name']}.service"
+
+
+def file_set(
+    components: Sequence[Component],
+    place: Place,
+    routing: Mapping[str, Any],
+    secrets: Mapping[str, Mapping[str, str]],
+    log_days: int,
+) -> dict[str, Any]:
+    """Everything that the components of one host need: directories, files, secrets and prune, as file_set takes them.
+
+    routing: the plan's. secrets: content of the credentials by component and name. log_days: after how many days
+    a local log file is removed. Files are labelled with the unit that reads them, or with RELOAD.
+    """
+    files = [file for component in components for file in _files(component, place)]
+    if components:
+        files += [
+            _file(f"{UNITS}/{TARGET}", target(components, place), [RELOAD]),
+            _file(ROUTING, json.dumps(routing, indent=1, sort_keys=True) + "\n", []),
+            _file(CLEANING, f"{HEADER}\ne {LOGS}/*/ - - - {log_days}d\n", []),
+        ]
+    named = [component["name"] for component in components]
+    folders = [CONFIGURATION, *(f"{CONFIGURATION}/{name}" for name in named)] if named else []
+    private = [CREDENTIALS, *(f"{CREDENTIALS}/{name}" for name in named)] if named else []
+    return {
+        "directories": [
+            *({"path": path, "owner": "root", "group": "root", "mode": "0755"} for path in folders),
+            *({"path": path, "owner": "root", "group": "root", "mode": "0700"} for path in private),
+        ],
+        "files": files,
+        "secrets": {f"{name}/{key}": value for name in named for key, value in secrets[name].items()},
+        "prune": [
+            {"path": CREDENTIALS, "recurse": True, "restarts": []},
+            {"path": CONFIGURATION, "patterns": ["airflow.cfg", "aws_config"], "recurse": True, "restarts": []},
+            {"path": UNITS, "patterns": UNIT_PATTERNS, "restarts": [RELOAD]},
+            {"path": "/etc/tmpfiles.d", "patterns": [CLEANING.rsplit("/", 1)[1]], "restarts": []},
+        ],
+    }
+
+
+UNIT_PATTERNS = [
+    *(f"airflow-{kind}.service" for kind in ("api-server", "scheduler", "dag-processor", "triggerer", "setup")),
+    "airflow-worker-*.service",
+    TARGET,
+]
+"""The unit files that are this renderer's. Other roles may have units whose names begin with airflow-, too."""
+
+
+def _files(component: Component, place: Place) -> list[dict[str, Any]]:
+    name, unit = component["name"], unit_name(component)
+    folder = f"{CONFIGURATION}/{name}"
+    texts = {"airflow.cfg": configuration(component), **component["files"]}
+    return [
+        _file(f"{UNITS}/{unit}", service(component, place), [RELOAD, unit]),
+        *(_file(f"{folder}/{file}", text, [unit], group=USER, mode="0640") for file, text in texts.items()),
+        *(
+            {
+                "path": f"{CREDENTIALS}/{name}/{credential}",
+                "secret": f"{name}/{credential}",
+                "owner": "root",
+                "group": "root",
+                "mode": "0600",
+                "restarts": [unit],
+            }
+            for credential in component["credentials"]
+        ),
+    ]
+
+
+def _file(path: str, content: str, restarts: list[str], group: str = "root", mode: str = "0644") -> dict[str, Any]:
+    return {"path": path, "content": content, "owner": "root", "group": group, "mode": mode, "restarts": restarts}
+
+
+def unit(component: Component, api_urls: Sequence[str]) -> dict[str, Any]:
+    """How a component's unit is watched: {component, name, files, timeout, health}.
+
+    files: what it reads at its start, besides its own unit file. timeout: seconds that it may take to start.
+    health: as systemd_units takes it. api_urls: the API servers, the nearest first.
+    """
+    return {
+        "component": component["name"],
+        "name": unit_name(component),
+        "files": _read(component),
+        "timeout": component["start_timeout"],
+        "health": _health(component["health"], api_urls),
+    }
+
+
+def _health(health: Mapping[str, Any], api_urls: Sequence[str]) -> dict[str, Any]:
+    made: dict[str, Callable[[], dict[str, Any]]] = {
+        "http": lambda: {"type": "http", "url": f"http://127.0.0.1:{health['port']}{health['path']}"},
+        "heartbeat": lambda: {"type": "heartbeat", "component": health["component"], "urls": list(api_urls)},
+        "port": lambda: {"type": "port", "port": health["port"]},
+        "end": lambda: {"type": "none"},
+    }
+    return made[health["type"]]()
+
+
+def _read(component: Component) -> list[str]:
+    name = component["name"]
+    return [
+        *(f"{CONFIGURATION}/{name}/{file}" for file in ("airflow.cfg", *component["files"])),
+        *(f"{CREDENTIALS}/{name}/{credential}" for credential in component["credentials"]),
+    ]
+
+
+def configuration(component: Component) -> str:
+    """airflow.cfg of a component: no secret is in it, only commands that print one."""
+    sections: dict[str, dict[str, str]] = {}
+    for layer in (component["settings"], _places(component["name"])):
+        for section, keys in layer.items():
+            sections.setdefault(section, {}).update(keys)
+    for setting, credential in component["secret_settings"].items():
+        section, key = setting.split(".")
+        sections.setdefault(section, {})[f"{key}_cmd"] = f"cat {_credential_path(component, credential)}"
+    lines = [HEADER]
+    for section, keys in sorted(sections.items()):
+        lines += ["", f"[{section}]", *(f"{key} = {value.replace('%', '%%')}" for key, value in sorted(keys.items()))]
+    return "\n".join(lines) + "\n"
+
+
+def _places(name: str) -> dict[str, dict[str, str]]:
+    """The settings that say where a component keeps its files; _model.settings.PLACES keeps users from giving them."""
+    logs = f"{LOGS}/{name}"
+    return {
+        "dag_processor": {"dag_bundle_storage_path": f"{STATE}/{name}/bundles"},
+        "logging": {
+            "base_log_folder": logs,
+            "dag_processor_child_process_log_directory": f"{logs}/sources",
+            "file_task_handler_new_file_permissions": "0o640",
+            "file_task_handler_new_folder_permissions": "0o750",
+        },
+    }
+
+
+def target(components: Iterable[Component], place: Place) -> str:
+    """The target that holds a host's components together."""
+    units = [unit_name(component) for component in components if not component["once"]]
+    return _text(
+        {
+            "Unit": [
+                ("Description", f"Airflow ({place.environment})"),
+                *(("Wants", unit) for unit in units),
+            ],
+            "Install": [("WantedBy", "multi-user.target")],
+        }
+    )
+
+
+def service(component: Component, place: Place) -> str:
+    """A component's unit file."""
+    program = f"{place.core}/bin/{component['program']}"
+    arguments = [_argument(word, component, place) for word in component["command"]]
+    stays = [("Restart", "always"), ("RestartSec", str(RETRY)), ("KillMode", "mixed"), ("OOMPolicy", "continue")]
+    return _text(
+        {
+            "Unit": [
+                ("Description", f"Airflow {component['name']} ({place.environment})"),
+                ("Wants", "network-online.target"),
+                ("After", "network-online.target"),
+                *_mounts(component, place),
+                *([] if component["once"] else [("PartOf", TARGET), ("StartLimitIntervalSec", "0")]),
+            ],
+            "Service": [
+                ("Type", "oneshot" if component["once"] else "exec"),
+                *_identity(component["name"]),
+                *_environment(component),
+                *_credentials(component),
+                *_dag_storage(component, place),
+                ("ExecStart", " ".join(_word(word.replace("$", "$$")) for word in (program, *arguments))),
+                ("TimeoutStartSec", str(component["start_timeout"])),
+                ("TimeoutStopSec", str(component["stop_timeout"])),
+                *([] if component["once"] else stays),
+                *hardening.of(component["kind"]).items(),
+            ],
+        }
+    )
+
+
+def mount_units(path: str) -> list[str]:
+    """The names of the units that would mount a path or one of its parents (systemd-escape --path)."""
+    parts = path.strip("/").split("/")
+    escaped = ["".join(_escape(sign) for sign in part) for part in parts]
+    if escaped[0].startswith("."):
+        escaped[0] = f"\\x2e{escaped[0][1:]}"
+    return ["-".join(escaped[:depth]) + ".mount" for depth in range(1, len(parts) + 1)]
+
+
+def _escape(sign: str) -> str:
+    return sign if sign.isalnum() or sign in ":_." else f"\\x{ord(sign):02x}"
+
+
+def _mounts(component: Component, place: Place) -> Entries:
+    """Has the DAG storage mounted first.
+
+    Wanted, not required (RequiresMountsFor=): a unit whose required mount fails is not tried again, and one whose
+    required mount is taken away is stopped, its running tasks with it.
+    """
+    units = mount_units(place.storage) if component["sources"] else []
+    return [(key, unit) for unit in units for key in ("Wants", "After")]
+
+
+def _identity(name: str) -> Entries:
+    return [
+        ("User", USER),
+        ("Group", USER),
+        ("SyslogIdentifier", f"airflow-{name}"),
+        ("StateDirectory", f"airflow/{name}"),
+        ("StateDirectoryMode", "0750"),
+        ("LogsDirectory", f"airflow/{name}"),
+        ("LogsDirectoryMode", "0750"),
+        ("WorkingDirectory", f"{STATE}/{name}"),
+    ]
+
+
+def _environment(component: Component) -> Entries:
+    name = component["name"]
+    variables = {
+        "AIRFLOW_CONFIG": f"{CONFIGURATION}/{name}/airflow.cfg",
+        "AIRFLOW_HOME": f"{STATE}/{name}",
+        "HOME": f"{STATE}/{name}",
+        "PYTHONUNBUFFERED": "1",
+        **component["environment"],
+    }
+    for variable, source in component["environment_files"].items():
+        if "credential" in source:
+            variables[variable] = _credential_path(component, source["credential"])
+        else:
+            variables[variable] = f"{CONFIGURATION}/{name}/{source['file']}"
+    return [("Environment", _word(f"{variable}={value}")) for variable, value in sorted(variables.items())]
+
+
+def _credentials(component: Component) -> Entries:
+    folder = f"{CREDENTIALS}/{component['name']}"
+    return [("LoadCredential", f"{credential}:{folder}/{credential}") for credential in component["credentials"]]
+
+
+def _dag_storage(component: Component, place: Place) -> Entries:
+    """The component's own sources read-only, and nothing else of the DAG storage."""
+    if not component["sources"]:
+        return [("InaccessiblePaths", f"-{place.storage}")]
+    needed = [f"{place.storage}/{part}" for part in (place.sentinel, *component["sources"])]
+    return [
+        ("TemporaryFileSystem", f"{place.storage}:ro"),
+        *(("BindReadOnlyPaths", path) for path in needed),
+        # With + it runs outside the unit's mount namespace, which cannot be made before all of this is there.
+        ("ExecStartPre", " ".join(["+/bin/sh", "-c", f"'{WAIT}'", "wait", *needed])),
+    ]
+
+
+def _argument(word: str, component: Component, place: Place) -> str:
+    word = word.replace("{host}", place.name)
+    for credential in component["credentials"]:
+        word = word.replace(f"{{credential:{credential}}}", _credential_path(component, credential))
+    return word
+
+
+def _credential_path(component: Component, credential: str) -> str:
+    return f"/run/credentials/{unit_name(component)}/{credential}"
+
+
+def _word(text: str) -> str:
+    """A word of a unit file, taken literally but for the dollar sign: quoted where it must be."""
+    literal = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+    return f'"{literal}"' if not text or any(sign in text for sign in " \t'\"\\;") else literal
+
+
+def _text(sections: Mapping[str, Entries]) -> str:
+    lines = [HEADER]
+    for section, entries in sections.items():
+        lines += ["", f"[{section}]", *(f"{key}={value}" for key, value in entries)]
+    return "\n".join(lines) + "\n"
