@@ -19,6 +19,9 @@ LABEL_NAME = "airstack.lab"
 LABEL_DIRECTORY = "airstack.lab.directory"
 LABEL_DESCRIPTION = "airstack.lab.description"
 
+NETWORKS = "/var/lib/containers/storage/networks"
+"""Where podman keeps the networks of all labs: in its own storage, not in /etc."""
+
 CAP_SYS_RESOURCE = 24
 """Bit of the capability that raises limits, from include/uapi/linux/capability.h."""
 
@@ -93,11 +96,6 @@ class Lab:
     recreate: bool = False
     memory: int = 0
     disk: int = 0
-
-    @property
-    def networks(self) -> str:
-        """Where podman keeps the lab's network."""
-        return f"{self.directory}/networks"
 
     def container(self, host: str) -> str:
         """A host's container."""
@@ -208,8 +206,8 @@ def image(release: str, *recipe: bytes) -> str:
     return f"{IMAGE_REPOSITORY}:{release}-{digest[:12]}"
 
 
-def containers_conf(networks: str, unified_cgroups: bool, may_raise_limits: bool, systemd: bool) -> str:
-    """podman's settings for the lab, so that nothing in /etc/containers has to change.
+def containers_conf(unified_cgroups: bool, may_raise_limits: bool, systemd: bool) -> str:
+    """podman's settings for all labs, so that nothing in /etc/containers has to change.
 
     unified_cgroups: the machine has cgroups v2 alone; with others crun refuses to start systemd.
     may_raise_limits: we have CAP_SYS_RESOURCE; without it podman's own default limits cannot be set.
@@ -223,7 +221,7 @@ def containers_conf(networks: str, unified_cgroups: bool, may_raise_limits: bool
         engine.append('runtime = "runc"')
     if not systemd:
         engine.append('cgroup_manager = "cgroupfs"')
-    network = ['network_backend = "netavark"', f"network_config_dir = {json.dumps(networks)}"]
+    network = ['network_backend = "netavark"', f'network_config_dir = "{NETWORKS}"']
     sections = (("containers", containers), ("engine", engine), ("network", network))
     return "\n".join(line for name, settings in sections for line in (f"[{name}]", *settings, ""))
 
@@ -388,8 +386,9 @@ def _foreign_problems(lab: Lab, machine: Machine) -> Iterator[str]:
     for container in machine.containers:
         if container.labels.get(LABEL_NAME) == lab.name and not lab.owns(container.labels):
             yield (
-                f"a lab named {lab.name} stands on this machine already, of {container.labels.get(LABEL_DIRECTORY)};"
-                " `make down` there, or set another airflow_hosts_lab_name, airflow_hosts_lab_subnet and other ports here"
+                f"another lab named {lab.name} stands on this machine; set another airflow_hosts_lab_name,"
+                " airflow_hosts_lab_subnet and other ports, or remove it with: ansible-playbook playbooks/lab_destroy.yml"
+                f" -e airflow_hosts_lab_directory={container.labels.get(LABEL_DIRECTORY)}"
             )
         elif container.name in names and not lab.owns(container.labels):
             yield (

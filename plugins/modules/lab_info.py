@@ -232,21 +232,6 @@ PROGRAM_PATHS = ("/usr/sbin", "/sbin", "/usr/lib/podman", "/usr/libexec/podman")
 """Where programs stand that PATH need not name."""
 
 
-class Settings:
-    """podman's settings on this machine."""
-
-    def __init__(self) -> None:
-        self.unified_cgroups = Path("/sys/fs/cgroup/cgroup.controllers").exists()
-
-    def text(self, networks_directory: str) -> str:
-        return _lab.containers_conf(
-            networks=networks_directory,
-            unified_cgroups=self.unified_cgroups,
-            may_raise_limits=may_raise_limits(),
-            systemd=Path("/run/systemd/system").is_dir(),
-        )
-
-
 class Podman:
     """podman with settings that need not have been written for the lab yet."""
 
@@ -353,11 +338,11 @@ def images(parameters: dict[str, Any]) -> dict[str, str]:
     return {release: _lab.image(release, *recipe, *map(str.encode, parameters["mirrors"])) for release in _lab.RELEASES}
 
 
-def look(module: AnsibleModule, lab: _lab.Lab, settings: Settings) -> _lab.Machine:
+def look(module: AnsibleModule, lab: _lab.Lab, settings: str, needs_runc: bool) -> _lab.Machine:
     """The machine as it stands; without podman or root's rights only that."""
     root = os.geteuid() == 0
-    missing = missing_packages(needs_runc=not settings.unified_cgroups)
-    podman = Podman(module, settings.text(str(Path(module.tmpdir, "networks")))) if root and "podman" not in missing else None
+    missing = missing_packages(needs_runc)
+    podman = Podman(module, settings) if root and "podman" not in missing else None
     containers = podman.containers() if podman else []
     running = {container.name: container for container in containers if lab.owns(container.labels) and container.running}
     published = {port for container in running.values() for port in container.ports}
@@ -367,12 +352,12 @@ def look(module: AnsibleModule, lab: _lab.Lab, settings: Settings) -> _lab.Machi
         root=root,
         missing=missing,
         containers=containers,
-        networks=networks(Path("/etc/containers/networks"), Path(lab.directory, "networks")),
+        networks=networks(Path("/etc/containers/networks"), Path(_lab.NETWORKS)),
         volumes=podman.volumes() if podman else {},
         images=podman.images() if podman else [],
         routes=_lab.routes(_host.read(Path("/proc/net/route"))),
         taken=taken([port for host in lab.hosts for port in host.ports() if (port.address, port.port) not in published]),
-        files_complete=files_complete(lab, settings.text(lab.networks)),
+        files_complete=files_complete(lab, settings),
         memory=available_memory() if busy else None,
         disk=_host.free_bytes(_host.nearest_existing(storage)) if storage else None,
     )
@@ -416,8 +401,13 @@ def main() -> None:
         memory=parameters["memory_mb"] * MIB,
         disk=parameters["disk_mb"] * MIB,
     )
-    settings = Settings()
-    machine = look(module, lab, settings)
+    unified_cgroups = Path("/sys/fs/cgroup/cgroup.controllers").exists()
+    settings = _lab.containers_conf(
+        unified_cgroups=unified_cgroups,
+        may_raise_limits=may_raise_limits(),
+        systemd=Path("/run/systemd/system").is_dir(),
+    )
+    machine = look(module, lab, settings, needs_runc=not unified_cgroups)
     difference = _lab.compare(lab, machine)
     for warning in difference.warnings:
         module.warn(warning)
@@ -442,7 +432,7 @@ def main() -> None:
         },
         images=lab.images,
         labels=lab.labels(),
-        containers_conf=settings.text(lab.networks),
+        containers_conf=settings,
         leftovers=_lab.leftovers(lab, machine),
     )
 
