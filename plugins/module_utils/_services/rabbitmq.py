@@ -37,12 +37,17 @@ SALT_BYTES = 4
 
 
 def password_hash(user: str, password: str) -> str:
-    """The hash of a password, as RabbitMQ's rabbit_password_hashing_sha256 makes it: base64 of salt and SHA-256.
+    """The hash of a user's password.
 
     The salt is derived from user and password instead of chance, so that the same secret always gives the same
     definitions and a second run changes nothing. It tells no more about the password than the hash beside it does.
     """
     salt = hmac.new(password.encode(), f"rabbitmq salt of {user}".encode(), hashlib.sha256).digest()[:SALT_BYTES]
+    return salted_hash(password, salt)
+
+
+def salted_hash(password: str, salt: bytes) -> str:
+    """What RabbitMQ's rabbit_password_hashing_sha256 makes of a password: base64 of the salt and a SHA-256 of both."""
     return base64.b64encode(salt + hashlib.sha256(salt + password.encode()).digest()).decode()
 
 

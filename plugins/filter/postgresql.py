@@ -1,0 +1,28 @@
+# Copyright: Contributors to airstack.backbone
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What PostgreSQL needs to know, out of the plan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+
+from ansible_collections.airstack.backbone.plugins.module_utils._services import postgresql
+
+
+def scram_sha_256(password: str, user: str) -> str:
+    """The verifier of a password; see module_utils."""
+    try:
+        return postgresql.scram_sha_256(password, user)
+    except ValueError as error:
+        raise AnsibleFilterError(str(error)) from error
+
+
+class FilterModule:
+    """Filters for the database."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Names of the filters, as playbooks use them."""
+        return {"postgresql_connections": postgresql.connections, "scram_sha_256": scram_sha_256}
