@@ -53,7 +53,6 @@ options:
       secret:
         description: The key in O(secrets) of the text in it.
         type: str
-        no_log: false
       owner:
         description: Name or number of its user. As it is when left out.
         type: str
@@ -217,8 +216,18 @@ _RESTARTS = {"type": "list", "elements": "str", "default": []}
 _PATH = {"type": "path", "required": True}
 
 
+class Module(AnsibleModule):
+    def _log_invocation(self) -> None:
+        """Log which files are meant, not what stands in them: that would fill the system's log.
+
+        This is no protection of secrets. Those are safe by being no_log, should Ansible stop calling this.
+        """
+        options = ("directories", "files", "prune")
+        self.log("Invoked for " + " ".join(entry["path"] for option in options for entry in self.params[option]))
+
+
 def main() -> None:
-    module = AnsibleModule(
+    module = Module(
         argument_spec={
             "directories": {
                 "type": "list",
@@ -284,13 +293,13 @@ def main() -> None:
             exception=None,
         )
     module.exit_json(
+        **({"diff": _files.diff(changes)} if module._diff else {}),
         changed=bool(changes),
         changed_for=changes.changed_for,
         changed_files=sorted(str(change.wanted.path) for change in changes.files),
         changed_directories=sorted(str(change.wanted.path) for change in changes.directories),
         removed_files=sorted(str(path) for path in changes.removed_files),
         removed_directories=sorted(str(path) for path in changes.removed_directories),
-        diff=_files.diff(changes),
     )
 
 

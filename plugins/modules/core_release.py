@@ -1,0 +1,377 @@
+#!/usr/bin/python
+# Copyright: Contributors to airstack.backbone
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: core_release
+short_description: Build a release of the core and make it the current one
+version_added: 0.1.0
+description:
+  - Builds a virtual environment out of hashed requirements with uv, at a path of its own. It becomes the current one
+    only when the imports that the platform stands on succeed in it. Running components are not touched, for each of
+    them names its release's path.
+  - A release that is complete is not built again. One whose build was cut short is.
+  - Several runs on one host, and several hosts with one cache, wait for each other. What one of them has downloaded the
+    others find in the cache.
+options:
+  path:
+    description: The directory with the releases. C(current) in it leads to the current one.
+    type: path
+    default: /opt/airflow/core
+  release:
+    description: The release's name.
+    type: str
+    required: true
+  sources:
+    description:
+      - The directory with C(requirements.txt), which has a hash for each package, and the projects in
+        O(projects). Check mode does not look at it.
+    type: path
+    required: true
+  projects:
+    description: Directories in O(sources), each a Python project without dependencies that is built and installed too.
+    type: list
+    elements: str
+    default: []
+  python:
+    description: The interpreter to build with.
+    type: path
+    default: /usr/bin/python3
+  imports:
+    description: Modules that must be importable before the release becomes the current one.
+    type: list
+    elements: str
+    default: []
+  keep:
+    description:
+      - How many releases remain after a build, this one included.
+      - The current one, and those that a running process uses, remain in any case.
+    type: int
+    default: 2
+  cache:
+    description: uv's cache.
+    type: path
+    default: /var/cache/uv
+  uv:
+    description: A uv that the host has. When left out, O(uv_wheel) is taken from the package index.
+    type: path
+  uv_wheel:
+    description: The file in the package index that uv comes from.
+    type: dict
+    suboptions:
+      file:
+        description: Its name.
+        type: str
+        required: true
+      sha256:
+        description: Its hash.
+        type: str
+        required: true
+  index_url:
+    description:
+      - The package index (PEP 503), with user and password where it asks for them. They reach uv through a file that
+        only the user who runs this can read.
+      - When left out, it comes from E(UV_DEFAULT_INDEX), E(PIP_INDEX_URL) or pip's configuration on the host.
+    type: str
+attributes:
+  check_mode:
+    support: full
+    description: Can run in check mode and say what it would change, without changing anything.
+  diff_mode:
+    support: full
+    description: Shows the current release before and after.
+  platform:
+    support: full
+    platforms: posix
+    description: Target systems on which the module runs.
+notes:
+  - uv trusts the system's certificates, unless E(UV_SYSTEM_CERTS) says otherwise.
+  - Only wheels are installed. A host has no compiler, and a build would run code that no hash covers.
+author:
+  - Airstack Founders (@airstack)
+seealso:
+  - module: airstack.backbone.core_release_info
+"""
+
+EXAMPLES = r"""
+- name: Build the core
+  airstack.backbone.core_release:
+    release: 3.3.2-0a1b2c3d4e5f
+    sources: /opt/airflow/core/.sources/3.3.2-0a1b2c3d4e5f
+    projects: [airflow_backbone]
+    python: /usr/bin/python3.11
+    uv: /usr/local/bin/uv
+    imports:
+      - airflow.providers.celery.executors.celery_executor
+"""
+
+RETURN = r"""
+release_path:
+  description: The release's path.
+  returned: success
+  type: str
+  sample: /opt/airflow/core/3.3.2-0a1b2c3d4e5f
+built:
+  description: Whether the release was built, or would be in check mode.
+  returned: success
+  type: bool
+removed:
+  description: The releases that were removed.
+  returned: success
+  type: list
+  elements: str
+  sample: [3.3.1-5e6f7a8b9c0d]
+seconds:
+  description: How long each step of a build took.
+  returned: when a release was built
+  type: dict
+  sample: {uv: 2.1, packages: 11.0, bytecode: 12.4, imports: 4.2}
+"""
+
+import os
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.urls import open_url
+
+from ansible_collections.airstack.backbone.plugins.module_utils import _core
+
+_DOWNLOAD_SECONDS = 60
+_SAID_LINES = 25
+
+
+class Builder:
+    """Builds one release. Public attribute `seconds`: what each step took."""
+
+    def __init__(self, module: AnsibleModule) -> None:
+        self.module = module
+        self.parameters: dict[str, Any] = module.params
+        self.root = Path(self.parameters["path"])
+        self.path = self.root / self.parameters["release"]
+        self.sources = Path(self.parameters["sources"])
+        self.cache = Path(self.parameters["cache"])
+        self.index = _core.index(self.parameters["index_url"], os.environ)
+        self.environment = {"UV_SYSTEM_CERTS": os.environ.get("UV_SYSTEM_CERTS", "true"), "UV_NO_PROGRESS": "1"}
+        if self.index.certificates:
+            self.environment["SSL_CERT_FILE"] = self.index.certificates
+        self.seconds: dict[str, float] = {}
+
+    def build(self) -> None:
+        try:
+            self.cache.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _core.CoreError(f"The cache {self.cache} cannot be made: {error.strerror}.") from error
+        with tempfile.TemporaryDirectory() as scratch:
+            options = self._configuration(Path(scratch))
+            with _core.locked(self.cache / ".airstack.lock"):
+                with self._timed("uv"):
+                    uv = self._uv()
+                with self._timed("packages"):
+                    _core.start(self.root, self.path.name)
+                    self._install_packages(uv, options)
+            self._install_projects(uv, options)
+            with self._timed("bytecode"):
+                self._compile()
+            with self._timed("imports"):
+                self._try_imports(Path(scratch))
+        _core.finish(
+            self.path,
+            {
+                "release": self.path.name,
+                "python": self.parameters["python"],
+                "sources": str(self.sources),
+                "built": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            },
+        )
+
+    @contextmanager
+    def _timed(self, step: str) -> Iterator[None]:
+        began = time.monotonic()
+        yield
+        self.seconds[step] = round(time.monotonic() - began, 1)
+
+    def _configuration(self, scratch: Path) -> list[str]:
+        """uv's options: an index that may hold a password goes through a file, neither command line nor environment."""
+        options: list[str] = []
+        if self.index.url:
+            file = scratch / "uv.toml"
+            file.touch(0o600)
+            url = self.index.url.replace("\\", "\\\\").replace('"', '\\"')
+            file.write_text(f'[[index]]\nurl = "{url}"\ndefault = true\n', encoding="utf-8")
+            options += ["--config-file", str(file)]
+        return options
+
+    def _uv(self) -> Path:
+        if self.parameters["uv"]:
+            return Path(self.parameters["uv"])
+        wheel = self.parameters["uv_wheel"]
+        target = self.root / ".uv" / "-".join(wheel["file"].split("-")[:2])
+        if not target.exists():
+            _core.install_uv(
+                target,
+                wheel=wheel["file"],
+                sha256=wheel["sha256"],
+                index_url=self.index.url or _core.DEFAULT_INDEX,
+                cache=self.cache,
+                fetch=self._fetch,
+            )
+        return target
+
+    def _fetch(self, url: str) -> bytes:
+        address, user, password = _core.without_credentials(url)
+        try:
+            with open_url(
+                address,
+                url_username=user,
+                url_password=password,
+                force_basic_auth=user is not None,
+                ca_path=self.index.certificates,
+                timeout=_DOWNLOAD_SECONDS,
+                headers={"Accept": "text/html, */*"},
+            ) as response:
+                return bytes(response.read())
+        except Exception as error:  # of many kinds, none of which is a mistake of ours
+            raise _core.CoreError(
+                f"{address} cannot be fetched: {error}. Give the host a package index that it can reach "
+                "(airflow_core_index_url), a proxy (airflow_core_environment), or a uv (airflow_core_uv)."
+            ) from error
+
+    def _install_packages(self, uv: Path, options: Sequence[str]) -> None:
+        requirements = self.sources / "requirements.txt"
+        self._run(
+            "make a virtual environment",
+            [str(uv), "venv", *options, "--no-cache", "--no-project", "--no-python-downloads"],
+            ["--python", self.parameters["python"], str(self.path)],
+        )
+        self._run(
+            "install the packages",
+            [str(uv), "pip", "sync", *options, "--python", str(self.path / "bin" / "python")],
+            ["--cache-dir", str(self.cache), "--require-hashes", "--no-build", str(requirements)],
+        )
+
+    def _install_projects(self, uv: Path, options: Sequence[str]) -> None:
+        projects = [str(self.sources / name) for name in self.parameters["projects"]]
+        if projects:
+            self._run(
+                "install the collection's own packages",
+                [str(uv), "pip", "install", *options, "--python", str(self.path / "bin" / "python"), "--no-cache"],
+                ["--no-index", "--no-deps", *projects],
+            )
+
+    def _compile(self) -> None:
+        """Compile all modules: the components run where they cannot write bytecode themselves.
+
+        Not by uv, which would do it while other hosts wait for the cache.
+        """
+        code, out, err = self.module.run_command(
+            [str(self.path / "bin" / "python"), "-I", "-m", "compileall", "-q", "-j", "0", str(self.path / "lib")]
+        )
+        if code != 0:
+            self.module.warn(f"Not all of {self.path} could be compiled to bytecode: {_end_of(err or out)}")
+
+    def _try_imports(self, scratch: Path) -> None:
+        names = self.parameters["imports"]
+        if not names:
+            return
+        self._run(
+            f"import {', '.join(names)}, so this release does not become the current one",
+            [str(self.path / "bin" / "python"), "-I", "-B", "-c"],
+            ["import importlib, sys; [importlib.import_module(name) for name in sys.argv[1:]]", *names],
+            AIRFLOW_HOME=str(scratch),
+        )
+
+    def _run(self, purpose: str, command: list[str], arguments: list[str], **environment: str) -> None:
+        try:
+            code, out, err = self.module.run_command(
+                command + arguments, environ_update={**self.environment, **environment}, handle_exceptions=False
+            )
+        except OSError as error:
+            raise _core.CoreError(f"{command[0]} cannot be run: {error.strerror}.") from error
+        if code != 0:
+            raise _core.CoreError(f"{command[0]} could not {purpose}:\n{_end_of(err or out)}")
+
+
+def _end_of(text: str) -> str:
+    return "\n".join(text.strip().splitlines()[-_SAID_LINES:])
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "path": {"type": "path", "default": "/opt/airflow/core"},
+            "release": {"type": "str", "required": True},
+            "sources": {"type": "path", "required": True},
+            "projects": {"type": "list", "elements": "str", "default": []},
+            "python": {"type": "path", "default": "/usr/bin/python3"},
+            "imports": {"type": "list", "elements": "str", "default": []},
+            "keep": {"type": "int", "default": 2},
+            "cache": {"type": "path", "default": "/var/cache/uv"},
+            "uv": {"type": "path"},
+            "uv_wheel": {
+                "type": "dict",
+                "options": {"file": {"type": "str", "required": True}, "sha256": {"type": "str", "required": True}},
+            },
+            "index_url": {"type": "str", "no_log": True},
+        },
+        required_one_of=[("uv", "uv_wheel")],
+        supports_check_mode=True,
+    )
+    # What root builds, the components' user reads, also where root's own umask is a private one.
+    os.umask(0o022)
+    root, release = Path(module.params["path"]), module.params["release"]
+    builder = Builder(module)
+    result: dict[str, Any] = {"release_path": str(root / release), "removed": []}
+    try:
+        if module.check_mode:
+            before = _core.current(root)
+            result["built"] = not (root / release / _core.RELEASE_FILE).is_file()
+        else:
+            root.mkdir(parents=True, exist_ok=True)
+            with _core.locked(root / ".lock"):
+                before = _core.current(root)
+                result["built"] = not (root / release / _core.RELEASE_FILE).is_file()
+                if result["built"]:
+                    builder.build()
+                    result["seconds"] = builder.seconds
+                if before != release:
+                    _core.switch(root, release)
+                if result["built"]:
+                    result["removed"] = _prune(root, release, module.params["keep"])
+    except _core.CoreError as error:
+        module.fail_json(msg=str(error), exception=None)
+    except OSError as error:
+        where = error.filename2 or error.filename or str(root)
+        module.fail_json(msg=f"The core was not installed: {where}: {error.strerror}.", exception=None)
+    if module._diff:
+        header = f"{root}/{_core.CURRENT}"
+        result["diff"] = {
+            "before_header": header,
+            "after_header": header,
+            "before": f"{before}\n" if before else "",
+            "after": f"{release}\n",
+        }
+    module.exit_json(
+        changed=result["built"] or before != release,
+        **result,
+    )
+
+
+def _prune(root: Path, release: str, keep: int) -> list[str]:
+    found = _core.releases(root)
+    candidates = _core.superfluous(found, keep=keep, current_name=release, in_use=())
+    if candidates:
+        candidates = _core.superfluous(found, keep=keep, current_name=release, in_use=_core.users_of(root, candidates))
+    for name in candidates:
+        _core.remove(root, name)
+    return candidates
+
+
+if __name__ == "__main__":
+    main()

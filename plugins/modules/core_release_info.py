@@ -1,0 +1,167 @@
+#!/usr/bin/python
+# Copyright: Contributors to airstack.backbone
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: core_release_info
+short_description: Tell what is needed to choose and to build a release of the core
+version_added: 0.1.0
+description:
+  - Tells which releases of the core a host has, which one is current, which Python it would be built with, and how much
+    room there is. Changes nothing.
+options:
+  path:
+    description: The directory with the releases.
+    type: path
+    default: /opt/airflow/core
+  python:
+    description: The interpreter to build with.
+    type: path
+    default: /usr/bin/python3
+  cache:
+    description: The installer's cache.
+    type: path
+    default: /var/cache/uv
+attributes:
+  check_mode:
+    support: full
+    description: Can run in check mode, where it does the same.
+  diff_mode:
+    support: none
+    description: Nothing is changed, so there is no difference to show.
+  platform:
+    support: full
+    platforms: posix
+    description: Target systems on which the module runs.
+author:
+  - Airstack Founders (@airstack)
+seealso:
+  - module: airstack.backbone.core_release
+"""
+
+EXAMPLES = r"""
+- name: Look at the host's core
+  airstack.backbone.core_release_info:
+  register: core
+
+- name: Show which release runs after the next restart
+  ansible.builtin.debug:
+    var: core.current
+"""
+
+RETURN = r"""
+python:
+  description: The interpreter.
+  returned: success
+  type: dict
+  contains:
+    path:
+      description: Its path, with every symlink resolved, so that it names one version for good.
+      type: str
+      returned: success
+      sample: /usr/bin/python3.11
+    version:
+      description: Its language version.
+      type: str
+      returned: success
+      sample: "3.11"
+machine:
+  description: The processor's architecture.
+  returned: success
+  type: str
+  sample: x86_64
+releases:
+  description: The releases, newest first.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: The release's name.
+      type: str
+      returned: success
+      sample: 3.3.2-0a1b2c3d4e5f
+    is_complete:
+      description: Whether its build came to its end.
+      type: bool
+      returned: success
+current:
+  description: The release that C(current) leads to, if there is one.
+  returned: success
+  type: str
+  sample: 3.3.2-0a1b2c3d4e5f
+space:
+  description: Room on each file system that a build writes to, in bytes.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    path:
+      description: What would be written to.
+      type: str
+      returned: success
+      sample: /opt/airflow/core
+    free:
+      description: What is free.
+      type: int
+      returned: success
+      sample: 80000000000
+    needed:
+      description: What a build needs.
+      type: int
+      returned: success
+      sample: 2000000000
+    missing:
+      description: What is needed and not free.
+      type: int
+      returned: success
+      sample: 0
+"""
+
+import platform
+from dataclasses import asdict
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.airstack.backbone.plugins.module_utils import _core
+
+_PYTHON_ASKS = "import os, sys; print('%d.%d' % sys.version_info[:2]); print(os.path.realpath(sys.executable))"
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "path": {"type": "path", "default": "/opt/airflow/core"},
+            "python": {"type": "path", "default": "/usr/bin/python3"},
+            "cache": {"type": "path", "default": "/var/cache/uv"},
+        },
+        supports_check_mode=True,
+    )
+    python = module.params["python"]
+    try:
+        code, out, err = module.run_command([python, "-I", "-c", _PYTHON_ASKS], handle_exceptions=False)
+    except OSError as error:
+        module.fail_json(msg=f"{python} is to build the core and cannot be run: {error.strerror}.", exception=None)
+    if code != 0:
+        module.fail_json(
+            msg=f"{python} is to build the core and does not run as a Python 3: {(err or out).strip()}", exception=None
+        )
+    version, path = out.splitlines()
+    root = Path(module.params["path"])
+    module.exit_json(
+        changed=False,
+        python={"path": path, "version": version},
+        machine=platform.machine(),
+        releases=[{"name": release.name, "is_complete": release.is_complete} for release in _core.releases(root)],
+        current=_core.current(root),
+        space=[
+            {**asdict(space), "missing": space.missing} for space in _core.space(root, Path(module.params["cache"]))
+        ],
+    )
+
+
+if __name__ == "__main__":
+    main()
