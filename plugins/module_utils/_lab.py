@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from ipaddress import AddressValueError, IPv4Address, IPv4Network, NetmaskValueError
-from typing import Any, Optional
+from typing import Any
 
 RELEASES = ("bookworm", "trixie")
 IMAGE_REPOSITORY = "localhost/airstack-lab"
@@ -158,8 +158,8 @@ class Machine:
     routes: Sequence[tuple[str, str]] = ()
     taken: Mapping[tuple[str, int], str] = field(default_factory=dict)
     files_complete: bool = True
-    memory: Optional[int] = None
-    disk: Optional[int] = None
+    memory: int | None = None
+    disk: int | None = None
 
 
 @dataclass(frozen=True)
@@ -240,13 +240,14 @@ def compare(lab: Lab, machine: Machine) -> Difference:
     """What has to be done; with problems, nothing should be."""
     own = {container.name: container for container in machine.containers if lab.owns(container.labels)}
     standing = {host.name: own[lab.container(host.name)] for host in lab.hosts if lab.container(host.name) in own}
-    network = next((network for network in machine.networks if network.name == lab.name and lab.owns(network.labels)), None)
-    misplaced = network is not None and list(network.subnets) != [lab.subnet]
+    subnets = [subnet for network in machine.networks if lab.owns(network.labels) for subnet in network.subnets]
+    misplaced = bool(subnets) and subnets != [lab.subnet]
 
-    drifted = {host.name: text for host in lab.hosts if host.name in standing and (text := _drift(host, standing[host.name]))}
-    if misplaced and network is not None:
-        for name in standing:
-            drifted.setdefault(name, f"subnet was {', '.join(network.subnets)} and is {lab.subnet}")
+    differences = {host.name: _drift(host, standing[host.name]) for host in lab.hosts if host.name in standing}
+    if misplaced:
+        moved = f"subnet was {', '.join(subnets)} and is {lab.subnet}"
+        differences = {name: text or moved for name, text in differences.items()}
+    drifted = {name: text for name, text in differences.items() if text}
     create = [host.name for host in lab.hosts if host.name not in standing or host.name in drifted]
     start = [name for name, container in standing.items() if name not in drifted and not container.running]
     busy = [host for host in lab.hosts if host.name in create or host.name in start]
@@ -254,11 +255,11 @@ def compare(lab: Lab, machine: Machine) -> Difference:
 
     problems = [
         *_description_problems(lab),
-        *_machine_problems(lab, machine),
+        *_machine_problems(machine),
         *_foreign_problems(lab, machine),
         *_subnet_problems(lab, machine),
         *(() if lab.recreate else _drift_problems(lab, drifted)),
-        *_port_problems(lab, busy, machine, [standing[name].name for name in drifted]),
+        *_port_problems(busy, machine, [standing[name].name for name in drifted]),
         *_size_problems(lab, len(busy), len(create), machine),
     ]
     return Difference(
@@ -267,7 +268,7 @@ def compare(lab: Lab, machine: Machine) -> Difference:
         prepare=not machine.files_complete,
         stale=[standing[name].name for name in drifted],
         stale_network=misplaced,
-        network=network is None or misplaced,
+        network=subnets != [lab.subnet],
         volumes=[name for name in lab.volumes() if name not in machine.volumes],
         build=[release for release in releases if lab.images[release] not in machine.images],
         create=create,
@@ -368,7 +369,7 @@ def _address_problems(host: Host, subnet: IPv4Network | None) -> Iterator[str]:
             )
 
 
-def _machine_problems(lab: Lab, machine: Machine) -> Iterator[str]:
+def _machine_problems(machine: Machine) -> Iterator[str]:
     if not machine.root:
         yield (
             "the lab's hosts are root's containers (systemd, fixed addresses, a bridge), and you are not root; run as root:"
@@ -382,17 +383,23 @@ def _machine_problems(lab: Lab, machine: Machine) -> Iterator[str]:
 
 
 def _foreign_problems(lab: Lab, machine: Machine) -> Iterator[str]:
-    names = {lab.container(host.name) for host in lab.hosts}
-    for container in machine.containers:
-        if container.labels.get(LABEL_NAME) == lab.name and not lab.owns(container.labels):
+    things = [
+        *(container.labels for container in machine.containers),
+        *(network.labels for network in machine.networks),
+        *machine.volumes.values(),
+    ]
+    for labels in things:
+        if labels.get(LABEL_NAME) == lab.name and not lab.owns(labels):
             yield (
                 f"another lab named {lab.name} stands on this machine; set another airflow_hosts_lab_name,"
                 " airflow_hosts_lab_subnet and other ports, or remove it with: ansible-playbook playbooks/lab_destroy.yml"
-                f" -e airflow_hosts_lab_directory={container.labels.get(LABEL_DIRECTORY)}"
+                f" -e airflow_hosts_lab_directory={labels.get(LABEL_DIRECTORY)}"
             )
-        elif container.name in names and not lab.owns(container.labels):
+    names = {lab.container(host.name) for host in lab.hosts}
+    for container in machine.containers:
+        if container.name in names and container.labels.get(LABEL_NAME) != lab.name:
             yield (
-                f"a container named {container.name} stands on this machine, and no lab made it;"
+                f"a container named {container.name} stands on this machine, and this lab did not make it;"
                 " remove it or set another airflow_hosts_lab_name"
             )
 
@@ -401,15 +408,14 @@ def _subnet_problems(lab: Lab, machine: Machine) -> Iterator[str]:
     subnet = _network(lab.subnet)
     if subnet is None:
         return
-    own = {network.interface for network in machine.networks if lab.owns(network.labels)}
     networks = [
         (text, f"podman's network {network.name}")
         for network in machine.networks
-        if not lab.owns(network.labels)
+        if network.labels.get(LABEL_NAME) != lab.name
         for text in network.subnets
     ]
-    known = {network.interface for network in machine.networks}
-    routed = [(text, f"a route over {interface}") for text, interface in machine.routes if interface not in own | known]
+    bridges = {network.interface for network in machine.networks}
+    routed = [(text, f"a route over {interface}") for text, interface in machine.routes if interface not in bridges]
     for text, owner in networks + routed:
         other = _network(text)
         if other is not None and other.overlaps(subnet):
@@ -427,7 +433,7 @@ def _drift_problems(lab: Lab, drifted: Mapping[str, str]) -> Iterator[str]:
         )
 
 
-def _port_problems(lab: Lab, hosts: Iterable[Host], machine: Machine, stale: Sequence[str]) -> Iterator[str]:
+def _port_problems(hosts: Iterable[Host], machine: Machine, stale: Sequence[str]) -> Iterator[str]:
     holders = {
         port: container.name
         for container in machine.containers

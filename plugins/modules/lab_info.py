@@ -232,6 +232,9 @@ PROGRAM_PATHS = ("/usr/sbin", "/sbin", "/usr/lib/podman", "/usr/libexec/podman")
 """Where programs stand that PATH need not name."""
 
 
+Listing = list[dict[str, Any]]
+
+
 class Podman:
     """podman with settings that need not have been written for the lab yet."""
 
@@ -241,7 +244,7 @@ class Podman:
         self._module = module
         self._environment = {"CONTAINERS_CONF": str(configuration)}
 
-    def list(self, *arguments: str) -> list[dict[str, Any]]:
+    def listing(self, *arguments: str) -> Listing:
         return json.loads(self.text(*arguments, "--format", "json") or "[]") or []
 
     def text(self, *arguments: str) -> str:
@@ -264,14 +267,14 @@ class Podman:
                     for offset in range(port.get("range", 1))
                 ],
             )
-            for container in self.list("ps", "--all")
+            for container in self.listing("ps", "--all")
         ]
 
     def volumes(self) -> dict[str, dict[str, str]]:
-        return {volume["Name"]: volume["Labels"] or {} for volume in self.list("volume", "ls")}
+        return {volume["Name"]: volume["Labels"] or {} for volume in self.listing("volume", "ls")}
 
     def images(self) -> list[str]:
-        return [name for image in self.list("images") for name in image.get("Names") or []]
+        return [name for image in self.listing("images") for name in image.get("Names") or []]
 
 
 def networks(*directories: Path) -> list[_lab.Network]:
@@ -309,7 +312,7 @@ def taken(ports: list[_lab.Port]) -> dict[tuple[str, int], str]:
                 listener.bind((port.address, port.port))
                 listener.listen(1)
             except OSError as error:
-                found[port.address, port.port] = holder(port.port) or error.strerror
+                found[port.address, port.port] = holder(port.port) or str(error.strerror)
     return found
 
 
@@ -328,7 +331,8 @@ def available_memory() -> int:
 def files_complete(lab: _lab.Lab, settings: str) -> bool:
     """Whether the lab's directory holds what the hosts are made and reached with."""
     directory = Path(lab.directory)
-    return all((directory / name).is_file() for name in _lab.FILES) and _host.read(directory / "containers.conf") == settings
+    written = _host.read(directory / "containers.conf")
+    return written == settings and all((directory / name).is_file() for name in _lab.FILES)
 
 
 def images(parameters: dict[str, Any]) -> dict[str, str]:
@@ -344,10 +348,11 @@ def look(module: AnsibleModule, lab: _lab.Lab, settings: str, needs_runc: bool) 
     missing = missing_packages(needs_runc)
     podman = Podman(module, settings) if root and "podman" not in missing else None
     containers = podman.containers() if podman else []
-    running = {container.name: container for container in containers if lab.owns(container.labels) and container.running}
-    published = {port for container in running.values() for port in container.ports}
-    busy = any(lab.container(host.name) not in running for host in lab.hosts)
+    own = [container for container in containers if lab.owns(container.labels) and container.running]
+    published = {port for container in own for port in container.ports}
+    busy = not {lab.container(host.name) for host in lab.hosts} <= {container.name for container in own}
     storage = Path(podman.text("info", "--format", "{{.Store.GraphRoot}}").strip()) if podman and busy else None
+    ports = [port for host in lab.hosts for port in host.ports() if (port.address, port.port) not in published]
     return _lab.Machine(
         root=root,
         missing=missing,
@@ -356,7 +361,7 @@ def look(module: AnsibleModule, lab: _lab.Lab, settings: str, needs_runc: bool) 
         volumes=podman.volumes() if podman else {},
         images=podman.images() if podman else [],
         routes=_lab.routes(_host.read(Path("/proc/net/route"))),
-        taken=taken([port for host in lab.hosts for port in host.ports() if (port.address, port.port) not in published]),
+        taken=taken(ports),
         files_complete=files_complete(lab, settings),
         memory=available_memory() if busy else None,
         disk=_host.free_bytes(_host.nearest_existing(storage)) if storage else None,
