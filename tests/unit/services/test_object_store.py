@@ -50,10 +50,13 @@ class Role:
         self.folder = ROLES / name
         self.defaults = self._read("defaults")
         variables = {**self.defaults, **self._read("vars")}
-        given = {"airflow_plan": airflow_plan, "airflow_secrets": airflow_secrets or SECRETS}
-        loader = DataLoader()
-        loader.set_basedir(str(self.folder))
-        self._templar = Templar(loader, {name: _trusted(value) for name, value in variables.items()} | given)
+        given = {
+            "airflow_plan": airflow_plan,
+            "airflow_secrets": airflow_secrets or SECRETS,
+            "ansible_managed": "Ansible managed",
+        }
+        self._variables = {name: _trusted(value) for name, value in variables.items()} | given
+        self._templar = Templar(DataLoader(), self._variables)
 
     def _read(self, folder: str) -> dict[str, Any]:
         found: dict[str, Any] = yaml.safe_load((self.folder / folder / "main.yml").read_text(encoding="utf-8"))
@@ -63,8 +66,9 @@ class Role:
         return self._templar.template(trust_as_template("{{ " + name + " }}"))
 
     def file(self, template: str, **variables: str) -> str:
-        path = self.folder / "templates" / template
-        return str(self[f"lookup('ansible.builtin.template', '{path}', template_vars={variables})"])
+        text = (self.folder / "templates" / template).read_text(encoding="utf-8")
+        with self._templar.set_temporary_context(available_variables={**self._variables, **variables}):
+            return str(self._templar.template(trust_as_template(text)))
 
 
 def _trusted(value: Any) -> Any:

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
+from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.airstack.backbone.plugins.module_utils import _swift
 from ansible_collections.airstack.backbone.plugins.modules import swift_container, swift_container_info
@@ -150,15 +151,17 @@ NOBODY = "http://127.0.0.1:9"
     ],
 )
 def test_a_store_that_is_not_ready_fails_except_in_check_mode(
-    swift: Swift, run_module: Any, changed: dict[str, str], message: str
+    swift: Swift, run_module: Any, monkeypatch: pytest.MonkeyPatch, changed: dict[str, str], message: str
 ) -> None:
+    warnings: list[str] = []
+    monkeypatch.setattr(AnsibleModule, "warn", lambda _module, text: warnings.append(text))
     wanted = {**arguments(swift, name="logs"), **changed}
     result = run_module(swift_container.main, **wanted)
     assert result["failed"]
     assert message in result["msg"]
     checked = run_module(swift_container.main, check=True, **wanted)
     assert checked["changed"]
-    assert message in json.dumps(checked["warnings"])
+    assert message in warnings[0]
     assert run_module(swift_container_info.main, check=True, **{**arguments(swift), **changed})["failed"]
 
 
