@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import tempfile
-import time
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -89,15 +88,14 @@ class ActionModule(ActionBase):
             with timer.phase("pack"), packed.open("wb") as file:
                 pack(root, entries, wanted, file)
             with timer.phase("send"):
-                remote = self._connection._shell.join_path(self._make_tmp_path(), packed.name)
+                # Without pipelining the asking made one already. Ansible removes it when the task ends.
+                folder = self._connection._shell.tmpdir or self._make_tmp_path()
+                remote = self._connection._shell.join_path(folder, packed.name)
                 self._transfer_file(str(packed), remote)
-                self._fixup_perms2((self._connection._shell.tmpdir, remote))
-        try:
-            return self._execute_module(
-                module_name=MODULE, module_args={**arguments, "packed": remote}, task_vars=task_vars
-            )
-        finally:
-            self._remove_tmp_path(self._connection._shell.tmpdir)
+                self._fixup_perms2((folder, remote))
+        return self._execute_module(
+            module_name=MODULE, module_args={**arguments, "packed": remote}, task_vars=task_vars
+        )
 
     def _to_send(self, entries: Sequence[Entry], held: frozenset[str]) -> set[str]:
         """Return the digests of the contents that the managed host lacks and needs; for a diff, only small ones."""

@@ -176,6 +176,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.airstack.backbone.plugins.module_utils._dags import sync
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.releases import (
     Attributes,

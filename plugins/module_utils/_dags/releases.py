@@ -476,7 +476,9 @@ def _fill(
         for level in directories:
             _each(pool, lambda path: make_directory(staging / path, attributes), level)
         written = contents.write(pool, wanted, attributes)
-        _each(pool, lambda each: _share(kept[each.content], staging / each.path), [e for e in files if e.content in kept])
+        _each(
+            pool, lambda each: _share(kept[each.content], staging / each.path), [e for e in files if e.content in kept]
+        )
         _each(
             pool,
             lambda each: _link(str(each.target), staging / each.path, attributes),

@@ -249,8 +249,8 @@ class Packed:
     def __init__(self, file: IO[bytes]) -> None:
         self._archive = tarfile.open(fileobj=file, mode="r|gz")  # noqa: SIM115  # the caller owns the file
         manifest = self._archive.next()
-        content = manifest and self._archive.extractfile(manifest)
-        if manifest is None or manifest.name != "manifest" or content is None:
+        content = self._archive.extractfile(manifest) if manifest and manifest.name == "manifest" else None
+        if content is None:
             raise SourceProblems(["the packed source does not begin with its manifest"])
         self.entries = [Entry(*fields) for fields in json.load(content)]
 

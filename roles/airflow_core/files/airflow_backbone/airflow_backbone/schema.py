@@ -42,8 +42,8 @@ class Revisions:
             revision = assigned.get("revision")
             if isinstance(revision, str):
                 known.add(revision)
-                down = assigned.get("down_revision") or ()
-                before.update((down,) if isinstance(down, str) else down)
+                down = assigned.get("down_revision")
+                before.update(map(str, down) if isinstance(down, tuple) else {str(down)} - {"None"})
         return cls(frozenset(known), frozenset(known - before))
 
 

@@ -119,7 +119,10 @@ class Database:
             *([] if connects else [("GRANT CONNECT ON DATABASE {} TO {}", database)]),
             *([] if uses else [("GRANT USAGE ON SCHEMA {} TO {}", schema)]),
             *((f"GRANT {', '.join(rights)} ON {_kind(name)} {{}} TO {{}}", name) for name, rights in grants.items()),
-            *((f"REVOKE {', '.join(rights)} ON {_kind(name)} {{}} FROM {{}}", name) for name, rights in revokes.items()),
+            *(
+                (f"REVOKE {', '.join(rights)} ON {_kind(name)} {{}} FROM {{}}", name)
+                for name, rights in revokes.items()
+            ),
         ]
         return [
             sql.SQL(template).format(sql.Identifier(name), sql.Identifier(role)).as_string(self.connection)

@@ -50,7 +50,9 @@ def current_release(storage: Path, source: str) -> Release:
     try:
         name = link.readlink().name
     except OSError as error:
-        raise ReleaseAbsent(f"Source '{source}' has no current release in {storage}: {link}: {error.strerror}.") from None
+        raise ReleaseAbsent(
+            f"Source '{source}' has no current release in {storage}: {link}: {error.strerror}."
+        ) from None
     path = storage / source / "releases" / name
     if not path.is_dir():
         raise ReleaseAbsent(f"Source '{source}': {link} names the release {name}, and {path} does not exist.")

@@ -1,0 +1,25 @@
+# Copyright: Contributors to airstack.backbone
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+"""A publisher in a process of its own, to be killed or raced: `publisher.py <storage> <source> <directory>`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from ansible_collections.airstack.backbone.plugins.module_utils._dags import sync
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.releases import Attributes, Directory
+
+
+def main(storage: str, source: str, directory: str) -> None:
+    attributes = Attributes(os.geteuid(), os.getegid())
+    job = sync.Job(Directory(Path(storage), source), attributes, {"commit": None, "publisher": "test"})
+    sys.stdout.write("begins\n")
+    sys.stdout.flush()
+    sys.stdout.write(sync.from_directory(job, Path(directory), [])["release"])
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,117 @@
+# Copyright: Contributors to airstack.backbone
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+"""dag_sync as a module: its arguments, what it refuses, and the two steps that the action plugin takes with it."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from pathlib import Path
+from typing import Any, Callable
+
+import pytest
+
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.sources import pack, scan, tree_hash
+from ansible_collections.airstack.backbone.plugins.modules import dag_sync
+
+Run = Callable[..., "dict[str, Any]"]
+
+
+@pytest.fixture(name="storage")
+def empty_storage(tmp_path: Path) -> Path:
+    storage = tmp_path / "storage"
+    storage.mkdir()
+    (storage / ".airflow-dag-storage").touch()
+    return storage
+
+
+@pytest.fixture(name="source")
+def source_of_two_files(tmp_path: Path) -> Path:
+    source = tmp_path / "source"
+    (source / "dags").mkdir(parents=True)
+    (source / "README.md").write_text("read me\n", encoding="utf-8")
+    (source / "dags/a.py").write_text("a = 1\n", encoding="utf-8")
+    return source
+
+
+@pytest.fixture(name="run")
+def run_dag_sync(run_module: Any, storage: Path, source: Path) -> Run:
+    return partial(run_module, dag_sync.main, storage=str(storage), source="etl", src=str(source))
+
+
+def test_a_directory_of_this_host(run: Run, storage: Path) -> None:
+    first = run(remote_src=True, subdirectory="dags", owner=str(os.geteuid()))
+    assert (first["changed"], first["previous"], first["files"]["added"]) == (True, None, ["a.py"])
+    assert first["directory"] == f"{storage}/etl/releases/{first['release']}"
+    again = run(remote_src=True, subdirectory="dags")
+    assert (again["changed"], again["previous"], again["diff"]) == (False, first["release"], [])
+    more = run(remote_src=True, exclude=["dags/"])
+    assert more["files"] == {"added": ["README.md"], "changed": [], "removed": ["a.py"]}
+
+
+def test_the_two_steps_of_the_action_plugin(run: Run, source: Path, tmp_path: Path) -> None:
+    entries = scan(source)
+    tree = tree_hash(entries)
+    assert run(tree=tree)["is_missing"] is True
+    packed = tmp_path / "packed"
+    with packed.open("wb") as file:
+        pack(source, entries, [entry.digest for entry in entries], file)
+    sent = run(tree=tree, packed=str(packed), publisher="me@here")
+    assert (sent["changed"], sent["tree"], sent["counts"]["added"]) == (True, tree, 2)
+    assert '"publisher": "me@here"' in Path(sent["directory"], ".release.json").read_text(encoding="utf-8")
+    assert run(tree=tree)["changed"] is False
+
+    (source / "dags/b.py").write_text("b = 1\n", encoding="utf-8")
+    entries = scan(source)
+    answer = run(tree=tree_hash(entries))
+    wanted = {entry.digest for entry in entries} - set(answer["held"])
+    assert wanted == {entry.digest for entry in entries if entry.path == "dags/b.py"}
+    with packed.open("wb") as file:
+        pack(source, entries, [], file)
+    refused = run(tree=tree_hash(entries), packed=str(packed))
+    assert refused["failed"] is True
+    assert refused["msg"].splitlines()[1:] == ["- the content of dags/b.py was not sent"]
+    assert run(tree=tree)["changed"] is False
+
+
+def test_what_is_wrong_with_a_source_is_one_message(run: Run, source: Path, storage: Path) -> None:
+    (source / "passwd").symlink_to("/etc/passwd")
+    os.mkfifo(source / "pipe")
+    result = run(remote_src=True)
+    assert result["problems"] == [
+        "pipe is a pipe, neither a file nor a link",
+        "passwd is a link to the absolute path /etc/passwd",
+    ]
+    assert result["msg"] == "\n- ".join(["Source 'etl' cannot be published:", *result["problems"]])
+    assert [each.name for each in storage.iterdir()] == [".airflow-dag-storage"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"source": "../ml"}, "a source's name is of letters"),
+        ({"source": ".hidden"}, "a source's name is of letters"),
+        ({"source": ""}, "a source's name is of letters"),
+        ({"file_mode": "rw-r--r--"}, "file_mode is 'rw-r--r--'"),
+        ({"directory_mode": "4755"}, "directory_mode is '4755'"),
+        ({"owner": "nobody-of-that-name"}, "no user or group nobody-of-that-name"),
+        ({"group": "nogroup-of-that-name"}, "no user or group nogroup-of-that-name"),
+        ({"src": "/nowhere"}, "/nowhere is not a directory"),
+        ({"subdirectory": "nowhere"}, "has no directory nowhere"),
+        ({"remote_src": False}, "only the action plugin can read"),
+        ({"storage": "/nowhere"}, "/nowhere is not a DAG storage"),
+        ({"sentinel": ".another"}, ".another is missing"),
+    ],
+)
+def test_wrong_arguments(run: Run, storage: Path, arguments: dict[str, Any], message: str) -> None:
+    result = run(**{"remote_src": True, **arguments})
+    assert result["failed"] is True
+    assert message in result["msg"]
+    assert [each.name for each in storage.iterdir()] == [".airflow-dag-storage"]
+
+
+def test_check_mode_before_anything_is_there(run: Run, tmp_path: Path) -> None:
+    result = run(check=True, remote_src=True, storage=str(tmp_path / "none"), owner="not-yet-made", group="not-yet-made")
+    assert (result["changed"], result["counts"]["added"]) == (True, 2)
+    assert not (tmp_path / "none").exists()
