@@ -18,6 +18,7 @@ IMAGE_REPOSITORY = "localhost/airstack-lab"
 LABEL_NAME = "airstack.lab"
 LABEL_DIRECTORY = "airstack.lab.directory"
 LABEL_DESCRIPTION = "airstack.lab.description"
+LABEL_IMAGE = "airstack.lab.image"
 
 NETWORKS = "/var/lib/containers/storage/networks"
 """Where podman keeps the networks of all labs: in its own storage, not in /etc."""
@@ -119,10 +120,22 @@ class Lab:
 
 
 @dataclass(frozen=True)
+class Image:
+    """name: empty where another image took it."""
+
+    identity: str
+    name: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Container:
+    """image: its name. image_identity: the image's identity."""
+
     name: str
     state: str
     image: str
+    image_identity: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     ports: Sequence[tuple[str, int]] = ()
 
@@ -154,7 +167,7 @@ class Machine:
     containers: Sequence[Container] = ()
     networks: Sequence[Network] = ()
     volumes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    images: Sequence[str] = ()
+    images: Sequence[Image] = ()
     routes: Sequence[tuple[str, str]] = ()
     taken: Mapping[tuple[str, int], str] = field(default_factory=dict)
     files_complete: bool = True
@@ -270,7 +283,7 @@ def compare(lab: Lab, machine: Machine) -> Difference:
         stale_network=misplaced,
         network=subnets != [lab.subnet],
         volumes=[name for name in lab.volumes() if name not in machine.volumes],
-        build=[release for release in releases if lab.images[release] not in machine.images],
+        build=[release for release in releases if lab.images[release] not in {image.name for image in machine.images}],
         create=create,
         start=start,
     )
@@ -279,12 +292,13 @@ def compare(lab: Lab, machine: Machine) -> Difference:
 def leftovers(lab: Lab, machine: Machine) -> dict[str, list[str]]:
     """All that is this lab's, to be removed; images only where no other lab uses them."""
     containers = [container.name for container in machine.containers if lab.owns(container.labels)]
-    used = {container.image for container in machine.containers if container.name not in containers}
+    used = {container.image_identity for container in machine.containers if container.name not in containers}
+    unused = [image for image in machine.images if LABEL_IMAGE in image.labels and image.identity not in used]
     return {
         "containers": containers,
         "networks": [network.name for network in machine.networks if lab.owns(network.labels)],
         "volumes": [name for name, labels in machine.volumes.items() if lab.owns(labels)],
-        "images": [name for name in machine.images if name.startswith(f"{IMAGE_REPOSITORY}:") and name not in used],
+        "images": [image.name or image.identity[:12] for image in unused],
     }
 
 

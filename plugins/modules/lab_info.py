@@ -260,6 +260,7 @@ class Podman:
                 name=container["Names"][0],
                 state=container["State"],
                 image=container["Image"],
+                image_identity=container["ImageID"],
                 labels=container["Labels"] or {},
                 ports=[
                     (port["host_ip"] or "0.0.0.0", port["host_port"] + offset)  # noqa: S104 (podman's own default)
@@ -273,8 +274,12 @@ class Podman:
     def volumes(self) -> dict[str, dict[str, str]]:
         return {volume["Name"]: volume["Labels"] or {} for volume in self.listing("volume", "ls")}
 
-    def images(self) -> list[str]:
-        return [name for image in self.listing("images") for name in image.get("Names") or []]
+    def images(self) -> list[_lab.Image]:
+        return [
+            _lab.Image(image["Id"], name, image["Labels"] or {})
+            for image in self.listing("images")
+            for name in image.get("Names") or [""]
+        ]
 
 
 def networks(*directories: Path) -> list[_lab.Network]:

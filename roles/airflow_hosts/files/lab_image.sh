@@ -3,11 +3,17 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 
 # lab_image.sh RELEASE REFERENCE CA_BUNDLE DIRECTORY [MIRROR...]: makes a root filesystem like that of a small Debian cloud
-# image and imports it into podman. DIRECTORY holds it for a moment. This file's hash is part of the image's name.
+# image and imports it into podman, unless that has it. DIRECTORY holds it for a moment. This file's hash is part of the image's
+# name.
 set -eu
 release=$1 reference=$2 CA_BUNDLE=$3 directory=$4
 shift 4
 export CA_BUNDLE
+
+# Two labs that begin together need one image.
+exec 9<"$(podman info --format '{{.Store.GraphRoot}}')"
+flock 9
+if podman image exists "$reference"; then exit; fi
 
 work=$(mktemp -d -p "$directory")
 trap 'rm -rf "$work"' EXIT
@@ -52,4 +58,4 @@ mmdebstrap --quiet --variant=apt --skip=cleanup/apt/lists \
   --customize-hook="$trust_this_machine" \
   --customize-hook="$settle" \
   "$release" "$work/root.tar" "$@" </dev/null
-podman import --quiet "$work/root.tar" "$reference"
+podman import --quiet --change LABEL=airstack.lab.image=true "$work/root.tar" "$reference"

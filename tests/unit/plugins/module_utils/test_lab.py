@@ -15,9 +15,11 @@ from hypothesis import strategies as st
 
 from ansible_collections.airstack.backbone.plugins.module_utils import _lab
 
+IMAGE_LABELS = {_lab.LABEL_IMAGE: "true"}
 IMAGES = {"bookworm": "localhost/airstack-lab:bookworm-1", "trixie": "localhost/airstack-lab:trixie-1"}
 CONTROL = _lab.Host("control1", "10.89.57.13", publish=["127.0.0.1:8080:8080"], volumes=["dags:/srv/dags"])
 WORKER = _lab.Host("worker1", "10.89.57.14", release="trixie", volumes=["dags:/srv/dags:ro", "/tmp/x:/x"])
+STORED = [_lab.Image(f"id of {name}", name, IMAGE_LABELS) for name in IMAGES.values()]
 LAB = _lab.Lab("local", "/repository/.lab", "10.89.57.0/24", [CONTROL, WORKER], IMAGES)
 GIB = 1024**3
 
@@ -27,6 +29,7 @@ def container(host: _lab.Host, lab: _lab.Lab = LAB, **changes: Any) -> _lab.Cont
         name=lab.container(host.name),
         state="running",
         image=lab.images[host.release],
+        image_identity=f"id of {lab.images[host.release]}",
         labels={**lab.labels(), _lab.LABEL_DESCRIPTION: json.dumps(host.description())},
         ports=[(port.address, port.port) for port in host.ports()],
     )
@@ -38,7 +41,7 @@ WHOLE = _lab.Machine(
     containers=[container(CONTROL), container(WORKER)],
     networks=[NETWORK],
     volumes={"local-dags": LAB.labels()},
-    images=list(IMAGES.values()),
+    images=STORED,
     routes=[("10.89.57.0/24", "podman1"), ("192.168.0.0/16", "eth0")],
 )
 BARE = _lab.Machine(files_complete=False)
@@ -76,9 +79,9 @@ def test_what_is_stopped_is_started_and_not_made_anew(state: str) -> None:
 
 
 def test_only_missing_images_are_built() -> None:
-    machine = replace(WHOLE, containers=[container(CONTROL)], images=[IMAGES["bookworm"]])
+    machine = replace(WHOLE, containers=[container(CONTROL)], images=STORED[:1])
     assert _lab.compare(LAB, machine).build == ["trixie"]
-    assert _lab.compare(LAB, replace(machine, images=list(IMAGES.values()))).build == []
+    assert _lab.compare(LAB, replace(machine, images=STORED)).build == []
 
 
 @pytest.mark.parametrize(
@@ -229,13 +232,18 @@ def test_leftovers_are_this_labs_and_images_that_no_other_uses() -> None:
         containers=[*WHOLE.containers, container(CONTROL, other), _lab.Container("web", "running", "nginx")],
         networks=[NETWORK, _lab.Network("podman", ["10.88.0.0/16"])],
         volumes={"local-dags": LAB.labels(), "molecule-dags": other.labels(), "mine": {}},
-        images=[*IMAGES.values(), "nginx"],
+        images=[
+            *STORED,
+            _lab.Image("0123456789abcdef", "", IMAGE_LABELS),
+            _lab.Image("fedc", "nginx"),
+            _lab.Image("ba", ""),
+        ],
     )
     assert _lab.leftovers(LAB, machine) == {
         "containers": ["local-control1", "local-worker1"],
         "networks": ["local"],
         "volumes": ["local-dags"],
-        "images": [IMAGES["trixie"]],
+        "images": [IMAGES["trixie"], "0123456789ab"],
     }
 
 

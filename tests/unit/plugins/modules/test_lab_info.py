@@ -94,7 +94,7 @@ def made(result: dict[str, Any], **changes: Any) -> dict[str, Any]:
     """What podman says of a container that was made from the result."""
     host = result["hosts"]["c1"]
     container = {"Names": [host["container"]], "State": "running", "Image": host["image"], "Labels": host["labels"]}
-    return {**container, "Ports": None, **changes}
+    return {**container, "ImageID": "0123456789abcdef", "Ports": None, **changes}
 
 
 def test_a_bare_machine(run: Run, machine: FakeMachine) -> None:
@@ -131,11 +131,13 @@ def test_a_lab_that_stands(run: Run, machine: FakeMachine) -> None:
     second = run()
     assert second["complete"]
     assert second["steps"] == []
-    assert second["leftovers"] == {
+    other = {"Id": "fedcba9876543210", "Labels": {_lab.LABEL_IMAGE: "true"}}
+    machine.answer("images", [{"Id": "0123456789abcdef", "Names": ["nginx"], "Labels": None}, other])
+    assert run()["leftovers"] == {
         "containers": ["lab-c1"],
         "networks": ["lab"],
         "volumes": ["lab-dags"],
-        "images": [],
+        "images": ["fedcba987654"],
     }
 
 
