@@ -25,7 +25,7 @@ from ansible_collections.airstack.backbone.plugins.module_utils._dags.sources im
     scan,
     tree_hash,
 )
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.sync import DIFF_BYTES
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.sync import DIFF_BYTES, wanted
 
 MODULE = "airstack.backbone.dag_sync"
 
@@ -81,12 +81,12 @@ class ActionModule(ActionBase):
         task_vars: Mapping[str, Any],
         timer: Timer,
     ) -> dict[str, Any]:
-        wanted = self._to_send(entries, frozenset(held))
+        digests = self._to_send(entries, frozenset(held))
         # A directory of its own: what is in it goes with it, also when the transfer fails.
         with tempfile.TemporaryDirectory(dir=constants.DEFAULT_LOCAL_TMP) as directory:
             packed = Path(directory) / "source.tar.gz"
             with timer.phase("pack"), packed.open("wb") as file:
-                pack(root, entries, wanted, file)
+                pack(root, entries, digests, file)
             with timer.phase("send"):
                 # Without pipelining the asking made one already. Ansible removes it when the task ends.
                 folder = self._connection._shell.tmpdir or self._make_tmp_path()
@@ -99,7 +99,7 @@ class ActionModule(ActionBase):
 
     def _to_send(self, entries: Sequence[Entry], held: frozenset[str]) -> set[str]:
         """Return the digests of the contents that the managed host lacks and needs; for a diff, only small ones."""
-        missing = [entry for entry in entries if entry.kind != "l" and entry.digest not in held]
+        missing = wanted(entries, held)
         if self._task.check_mode:
             missing = [entry for entry in missing if self._task.diff and entry.size <= DIFF_BYTES]
         return {entry.digest for entry in missing}

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -112,8 +112,13 @@ def take_up(job: Job, tree: str) -> dict[str, Any] | None:
 
 
 def held(job: Job) -> list[str]:
-    """Return the digests of what need not be sent, because the current release has it."""
-    return sorted({digest for digest, _kind in reusable(job.directory, job.directory.current(), job.attributes)})
+    """Return what need not be sent because the current release has it, as `wanted` names it."""
+    return sorted("".join(content) for content in reusable(job.directory, job.directory.current(), job.attributes))
+
+
+def wanted(entries: Iterable[Entry], held_there: Collection[str]) -> list[Entry]:
+    """Return the files whose content has to be sent. Of what is executable there and is not here, it has to be."""
+    return [entry for entry in entries if entry.kind != "l" and "".join(entry.content) not in held_there]
 
 
 def _publish(

@@ -132,7 +132,9 @@ def test_modes_and_links(storage: Path) -> None:
     finally:
         os.umask(umask)
     release = storage / "etl/current"
-    modes = {path: f"{(release / path).stat().st_mode & 0o7777:o}" for path in ("a.py", "run", "deep", ".", ".release.json")}
+    modes = {
+        path: f"{(release / path).stat().st_mode & 0o7777:o}" for path in ("a.py", "run", "deep", ".", ".release.json")
+    }
     assert modes == {"a.py": "640", "run": "750", "deep": "750", ".": "750", ".release.json": "640"}
     assert os.readlink(storage / "etl/current").startswith("releases/")
     assert os.readlink(release / "latest") == "deep/b.py"
@@ -240,14 +242,16 @@ def test_check_mode_says_the_same_and_touches_nothing(storage: Path, tmp_path: P
     assert sorted(storage.rglob("*")) == before
     done = publish(storage, SECOND)
     ignored = ("bytes", "seconds")
-    assert {key: said[key] for key in said if key not in ignored} == {key: done[key] for key in done if key not in ignored}
+    assert {key: said[key] for key in said if key not in ignored} == {
+        key: done[key] for key in done if key not in ignored
+    }
 
 
 @pytest.mark.parametrize("is_check", [True, False])
 def test_a_diff_shows_paths_and_the_text_of_small_files(storage: Path, is_check: bool) -> None:
     first = publish(storage, {"a.py": b"one\n", "gone.py": b"bye\n", "image": b"\0\1", "l": Link("a.py")})
     large = b"x" * (sync.DIFF_BYTES + 1)
-    tree = {"a.py": b"two\n", "image": b"\0\2", "large": large, "l": Link("image")}
+    tree: Tree = {"a.py": b"two\n", "image": b"\0\2", "large": large, "l": Link("image")}
     result = publish(storage, tree, is_check=is_check, is_diff=True)
     summary, *texts = result["diff"]
     assert summary["prepared"].splitlines() == [
@@ -296,9 +300,14 @@ def start(storage: Path, source: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
 
 
-def test_a_publisher_that_is_killed_leaves_the_old_release_and_the_next_cleans_up(storage: Path, tmp_path: Path) -> None:
+def test_a_publisher_that_is_killed_leaves_the_old_release_and_the_next_cleans_up(
+    storage: Path, tmp_path: Path
+) -> None:
     trees: list[Tree] = [
-        {**{f"d{number % 7}/{number}.py": b"%d %d" % (number % 50, version) for number in range(200)}, "v": b"%d" % version}
+        {
+            **{f"d{number % 7}/{number}.py": b"%d %d" % (number % 50, version) for number in range(200)},
+            "v": b"%d" % version,
+        }
         for version in range(2)
     ]
     sources = [make(tmp_path / f"v{version}", tree) for version, tree in enumerate(trees)]
@@ -354,8 +363,9 @@ def test_what_another_publisher_is_making_is_no_leftover(storage: Path, tmp_path
         while not (tmp_path / "holds").exists():
             time.sleep(0.01)
         assert publish(storage, FIRST)["cleaned"] == []
-        with pytest.raises(PublishError, match="Another publisher is at work"), locked(
-            Directory(storage, "etl"), MINE, seconds=0.3
+        with (
+            pytest.raises(PublishError, match="Another publisher is at work"),
+            locked(Directory(storage, "etl"), MINE, seconds=0.3),
         ):
             pass
         assert (storage / "etl/.staging-live").exists()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+import random
 import socket
 import tempfile
 from pathlib import Path
@@ -49,7 +50,7 @@ def test_two_trees_have_one_hash_exactly_when_they_are_the_same(first: Tree, sec
 
 
 @given(TREES, st.randoms())
-def test_the_hash_depends_neither_on_order_nor_on_times(tree: Tree, order: st.DataObject) -> None:
+def test_the_hash_depends_neither_on_order_nor_on_times(tree: Tree, order: random.Random) -> None:
     entries = scanned(tree)
     shuffled = list(entries)
     order.shuffle(shuffled)
@@ -58,7 +59,7 @@ def test_the_hash_depends_neither_on_order_nor_on_times(tree: Tree, order: st.Da
 
 def test_the_hash_is_of_this_format(tmp_path: Path) -> None:
     """Another one would publish every source anew. With sha256sum: the lines `f <x> a.py`, `l <a.py> latest`, `x <> run`."""
-    tree = {"a.py": b"x", "run": Executable(b""), "latest": Link("a.py")}
+    tree: Tree = {"a.py": b"x", "run": Executable(b""), "latest": Link("a.py")}
     assert tree_hash(scan(make(tmp_path, tree))) == "7951171694a5d4b8c3f75f7028a9c2d61d73b928f2b8a1d9f50617e17b40cab8"
 
 
@@ -235,7 +236,9 @@ def test_what_is_packed_comes_out_again(tree: Tree, data: st.DataObject) -> None
     file.seek(0)
     packed = Packed(file)
     assert packed.entries == entries
-    assert {digest: content.read() for digest, content in packed.contents()} == {each: contents[each] for each in wanted}
+    assert {digest: content.read() for digest, content in packed.contents()} == {
+        each: contents[each] for each in wanted
+    }
 
 
 def test_a_file_that_changes_while_it_is_packed_is_noticed(tmp_path: Path) -> None:

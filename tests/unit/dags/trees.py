@@ -23,7 +23,8 @@ class Executable(NamedTuple):
     data: bytes
 
 
-Tree = Mapping[str, Union[bytes, Executable, Link]]
+Content = Union[bytes, Executable, Link]
+Tree = Mapping[str, Content]
 
 # Few names and contents, so that trees share paths, files and directories often.
 NAMES = st.sampled_from(["a", "b", "c.py", "d e", "é", ".hidden", "-f"])
@@ -33,7 +34,7 @@ DATA = st.sampled_from([b"", b"x", b"y\n", b"z" * 5000, b"\xff\0"])
 
 def _without_clashes(tree: Tree) -> Tree:
     """Only paths that are not beneath another one."""
-    kept: dict[str, Union[bytes, Executable, Link]] = {}
+    kept: dict[str, Content] = {}
     for path in sorted(tree):
         if not any(path.startswith(f"{other}/") for other in kept):
             kept[path] = tree[path]
@@ -66,7 +67,7 @@ def make(root: Path, tree: Tree) -> Path:
 
 def read(root: Path) -> Tree:
     """Read a tree back, without what the publisher adds to a release."""
-    found: dict[str, Union[bytes, Executable, Link]] = {}
+    found: dict[str, Content] = {}
     for directory, directories, names in os.walk(root):
         for name in [*names, *(each for each in directories if (Path(directory) / each).is_symlink())]:
             place = Path(directory) / name

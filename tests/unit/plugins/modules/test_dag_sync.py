@@ -13,6 +13,7 @@ from typing import Any, Callable
 import pytest
 
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.sources import pack, scan, tree_hash
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.sync import wanted
 from ansible_collections.airstack.backbone.plugins.modules import dag_sync
 
 Run = Callable[..., "dict[str, Any]"]
@@ -65,14 +66,27 @@ def test_the_two_steps_of_the_action_plugin(run: Run, source: Path, tmp_path: Pa
     (source / "dags/b.py").write_text("b = 1\n", encoding="utf-8")
     entries = scan(source)
     answer = run(tree=tree_hash(entries))
-    wanted = {entry.digest for entry in entries} - set(answer["held"])
-    assert wanted == {entry.digest for entry in entries if entry.path == "dags/b.py"}
+    assert [entry.path for entry in wanted(entries, answer["held"])] == ["dags/b.py"]
     with packed.open("wb") as file:
         pack(source, entries, [], file)
     refused = run(tree=tree_hash(entries), packed=str(packed))
     assert refused["failed"] is True
     assert refused["msg"].splitlines()[1:] == ["- the content of dags/b.py was not sent"]
     assert run(tree=tree)["changed"] is False
+
+
+def test_what_only_becomes_executable_is_sent(run: Run, source: Path, tmp_path: Path) -> None:
+    run(remote_src=True)
+    (source / "dags/a.py").chmod(0o755)
+    entries = scan(source)
+    missing = wanted(entries, run(tree=tree_hash(entries))["held"])
+    assert [entry.path for entry in missing] == ["dags/a.py"]
+    packed = tmp_path / "packed"
+    with packed.open("wb") as file:
+        pack(source, entries, [entry.digest for entry in missing], file)
+    sent = run(tree=tree_hash(entries), packed=str(packed))
+    assert sent["counts"] == {"added": 0, "changed": 1, "removed": 0, "unchanged": 1}
+    assert os.access(f"{sent['directory']}/dags/a.py", os.X_OK)
 
 
 def test_what_is_wrong_with_a_source_is_one_message(run: Run, source: Path, storage: Path) -> None:
@@ -112,6 +126,8 @@ def test_wrong_arguments(run: Run, storage: Path, arguments: dict[str, Any], mes
 
 
 def test_check_mode_before_anything_is_there(run: Run, tmp_path: Path) -> None:
-    result = run(check=True, remote_src=True, storage=str(tmp_path / "none"), owner="not-yet-made", group="not-yet-made")
+    result = run(
+        check=True, remote_src=True, storage=str(tmp_path / "none"), owner="not-yet-made", group="not-yet-made"
+    )
     assert (result["changed"], result["counts"]["added"]) == (True, 2)
     assert not (tmp_path / "none").exists()

@@ -62,10 +62,11 @@ def current_release(storage: Path, source: str) -> Release:
 def pinned_release(storage: Path, source: str, name: str) -> Release:
     """Return the release ``name``, which a DagRun began with."""
     require_storage(storage)
-    path = storage / source / "releases" / name
-    if path.parent != storage / source / "releases" or not path.is_dir():
+    releases = storage / source / "releases"
+    path = releases / name
+    if "/" in name or name in (".", "..") or not path.is_dir():
         raise ReleaseAbsent(
-            f"Release {name} of source '{source}' is gone from {path.parent}: it was pruned after this DagRun began. "
+            f"Release {name} of source '{source}' is gone from {releases}: it was pruned after this DagRun began. "
             f"Publish it again, or clear the run with the newest bundle version."
         )
     return Release(name, path, read_metadata(path))
