@@ -23,7 +23,7 @@ def test_a_secret_that_shows_would_be_found(platform: Platform, place: str) -> N
     machine, planted = platform.hosts[0], "planted%2Fsecret"
     command = {"arguments": f"sleep 5 {planted}", "environment": f"env PLANTED={planted} sleep 5"}[place]
     platform.run(machine, f"{command} >/dev/null 2>&1 & sleep 0.2" if place == "environment" else _hold(planted))
-    (find, *_) = platform.seek(machine, {"planted": "planted/secret"})["found"]
+    (find, *_more) = platform.seek(machine, {"planted": "planted/secret"})["found"]
     assert find[0].startswith(place)
     assert find[1] == "planted"
 
