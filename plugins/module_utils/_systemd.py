@@ -8,7 +8,6 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 Run = Callable[[Sequence[str]], tuple[int, str, str]]
 """Runs a command: exit code, standard output, standard error."""
@@ -117,8 +116,9 @@ class Systemd:
             return []
         plain = ("--plain", "--no-legend", "--full", "--")
         listed = self._systemctl("list-units", "--all", *plain, *patterns)
-        listed += self._systemctl("list-unit-files", *plain, *patterns)
-        return sorted({line.split()[0] for line in listed.splitlines() if line.strip()})
+        # Finding no unit file is a failure to some versions of systemctl.
+        _code, files, _error = self._run(["systemctl", "list-unit-files", *plain, *patterns])
+        return sorted({line.split()[0] for line in (listed + files).splitlines() if line.strip()})
 
     def reload(self) -> None:
         self._systemctl("daemon-reload")
