@@ -11,6 +11,7 @@ needs no platform, no database and no root. On a platform, test_core.py runs it.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import json
 import os
 import shutil
@@ -53,6 +54,10 @@ os.environ.update(SETTINGS)
 
 from airflow.dag_processing.bundles.manager import DagBundlesManager  # noqa: E402
 from airflow.dag_processing.dagbag import BundleDagBag  # noqa: E402
+from airflow.serialization.serialized_objects import DagSerialization  # noqa: E402
+from celery import Celery  # noqa: E402
+
+from airflow_backbone.celery_config import CELERY_CONFIG, with_pool, with_quorum_queues  # noqa: E402
 
 HEADER = """
 from airflow.sdk import DAG, TaskGroup, setup, task, teardown
@@ -82,6 +87,17 @@ def publish(release: str, dag: str) -> None:
     link.replace(STORAGE / "etl/current")
 
 
+@contextlib.contextmanager
+def raising(kind: type[BaseException], words: str) -> t.Iterator[None]:
+    caught = None
+    try:
+        yield
+    except kind as error:
+        caught = error
+    assert caught is not None, f"no {kind.__name__}"
+    assert words in str(caught)
+
+
 class Case(unittest.TestCase):
     def setUp(self) -> None:
         STORAGE.mkdir(exist_ok=True)
@@ -105,23 +121,23 @@ class TestBundle(Case):
         following.initialize()
         pinned.initialize()
         publish("follow-2", "")
-        self.assertEqual(following.get_current_version().version, "follow-1")
-        self.assertEqual(following.path, STORAGE / "etl/releases/follow-1")
+        assert following.get_current_version().version == "follow-1"
+        assert following.path == STORAGE / "etl/releases/follow-1"
         following.refresh()
         pinned.refresh()
-        self.assertEqual(following.get_current_version().version, "follow-2")
-        self.assertEqual(following.get_current_version().data, {"commit": "commit of follow-2"})
-        self.assertEqual(pinned.path, STORAGE / "etl/releases/follow-1")
+        assert following.get_current_version().version == "follow-2"
+        assert following.get_current_version().data == {"commit": "commit of follow-2"}
+        assert pinned.path == STORAGE / "etl/releases/follow-1"
 
     def test_airflow_knows_what_it_can_do(self) -> None:
         bundle = self.bundle()
-        self.assertTrue(bundle.supports_versioning)
-        self.assertEqual(bundle.refresh_interval, 7)
-        self.assertEqual(bundle.view_url_template(), "https://git/{version}")
+        assert bundle.supports_versioning
+        assert bundle.refresh_interval == 7
+        assert bundle.view_url_template() == "https://git/{version}"
 
     def test_a_release_that_is_gone(self) -> None:
         publish("here", "")
-        with self.assertRaisesRegex(Exception, "Release pruned of source 'etl' is gone"):
+        with raising(Exception, "Release pruned of source 'etl' is gone"):
             self.bundle("pruned").initialize()
 
     def test_a_storage_that_vanishes_ends_the_dag_processor(self) -> None:
@@ -129,9 +145,9 @@ class TestBundle(Case):
         bundle = self.bundle()
         bundle.initialize()
         (STORAGE / ".airflow-dag-storage").unlink()
-        with self.assertRaisesRegex(SystemExit, "is not available here"):
+        with raising(SystemExit, "is not available here"):
             bundle.refresh()
-        with self.assertRaisesRegex(Exception, "is not available here"):
+        with raising(Exception, "is not available here"):
             self.bundle().initialize()
 
 
@@ -167,26 +183,21 @@ class TestPolicy(Case):
             """,
         )
         bag = self.parse()
-        self.assertEqual(bag.import_errors, {})
-        self.assertEqual(
-            {task.task_id: task.queue for task in bag.dags["kinds"].tasks},
-            {
-                "plain": "etl",
-                "chosen": "etl_highmem",
-                "mapped": "etl",
-                "mapped_chosen": "etl_highmem",
-                "sensor": "etl",
-                "decorated": "etl",
-                "group.inner": "etl",
-                "group.deeper.inner": "etl_highmem",
-                "begin": "etl",
-            },
-        )
-        self.assertEqual(bag.dags["defaults"].task_dict["plain"].queue, "etl_highmem")
+        assert bag.import_errors == {}
+        assert {task.task_id: task.queue for task in bag.dags["kinds"].tasks} == {
+            "plain": "etl",
+            "chosen": "etl_highmem",
+            "mapped": "etl",
+            "mapped_chosen": "etl_highmem",
+            "sensor": "etl",
+            "decorated": "etl",
+            "group.inner": "etl",
+            "group.deeper.inner": "etl_highmem",
+            "begin": "etl",
+        }
+        assert bag.dags["defaults"].task_dict["plain"].queue == "etl_highmem"
 
     def test_the_queue_survives_serialization(self) -> None:
-        from airflow.serialization.serialized_objects import DagSerialization
-
         publish(
             "serial",
             """
@@ -195,7 +206,7 @@ class TestPolicy(Case):
             """,
         )
         known = DagSerialization.from_dict(DagSerialization.to_dict(self.parse().dags["serial"]))
-        self.assertEqual(known.task_dict["mapped"].queue, "etl")
+        assert known.task_dict["mapped"].queue == "etl"
 
     def test_foreign_queues_are_an_import_error_that_names_them_all(self) -> None:
         publish(
@@ -209,10 +220,10 @@ class TestPolicy(Case):
             """,
         )
         bag = self.parse()
-        self.assertEqual(bag.dags, {})
+        assert bag.dags == {}
         (message,) = bag.import_errors.values()
-        self.assertIn("DAG 'foreign' of source 'etl' names a queue that this source may not use", message)
-        self.assertIn("task 'one' names 'ml', task 'group.two' names 'nowhere'. Allowed: etl, etl_highmem.", message)
+        assert "DAG 'foreign' of source 'etl' names a queue that this source may not use" in message
+        assert "task 'one' names 'ml', task 'group.two' names 'nowhere'. Allowed: etl, etl_highmem." in message
 
     def test_a_change_of_the_file_is_noticed(self) -> None:
         publish(
@@ -223,52 +234,45 @@ class TestPolicy(Case):
                 BashOperator(task_id="chosen", bash_command="true", queue="ml")
             """,
         )
-        self.assertEqual(self.parse().dags, {})
+        assert self.parse().dags == {}
         route(queues=["new", "ml"])
-        self.assertEqual({task.queue for task in self.parse().dags["change"].tasks}, {"new", "ml"})
+        assert {task.queue for task in self.parse().dags["change"].tasks} == {"new", "ml"}
         route(mode="assign")
-        self.assertEqual({task.queue for task in self.parse().dags["change"].tasks}, {"etl", "ml"})
+        assert {task.queue for task in self.parse().dags["change"].tasks} == {"etl", "ml"}
         ROUTING.unlink()
         (message,) = self.parse().import_errors.values()
-        self.assertIn(f"The routing file {ROUTING} cannot be read", message)
+        assert f"The routing file {ROUTING} cannot be read" in message
 
     def test_a_dag_from_elsewhere_is_refused(self) -> None:
         publish("elsewhere", "with DAG('elsewhere', schedule=None): ...")
         route()
         ROUTING.write_text(ROUTING.read_text(encoding="utf-8").replace(str(STORAGE), "/srv/other"), encoding="utf-8")
         (message,) = self.parse().import_errors.values()
-        self.assertIn("belongs to no DAG source of this platform (sources in /srv/other: etl)", message)
+        assert "belongs to no DAG source of this platform (sources in /srv/other: etl)" in message
 
 
 class TestCelery(unittest.TestCase):
     def test_queues_are_quorum_queues_and_publishes_confirmed(self) -> None:
-        from airflow_backbone.celery_config import CELERY_CONFIG
-        from celery import Celery
-
         queues = Celery(config_source=CELERY_CONFIG).amqp.queues
-        self.assertEqual(queues["etl"].queue_arguments, {"x-queue-type": "quorum"})
-        self.assertEqual(queues[CELERY_CONFIG["task_default_queue"]].queue_arguments, {"x-queue-type": "quorum"})
-        self.assertIs(CELERY_CONFIG["broker_transport_options"]["confirm_publish"], True)
-        self.assertNotIn("control_exchange", CELERY_CONFIG)
+        assert queues["etl"].queue_arguments == {"x-queue-type": "quorum"}
+        assert queues[CELERY_CONFIG["task_default_queue"]].queue_arguments == {"x-queue-type": "quorum"}
+        assert CELERY_CONFIG["broker_transport_options"]["confirm_publish"] is True
+        assert "control_exchange" not in CELERY_CONFIG
 
     def test_a_pool_has_a_control_exchange_and_a_consumer_of_its_own(self) -> None:
-        from airflow_backbone.celery_config import CELERY_CONFIG, with_pool
-        from celery import Celery
-
         app = Celery(config_source=with_pool(CELERY_CONFIG, "etl"))
-        self.assertEqual(app.control.mailbox.exchange.name, "celery-etl.pidbox")
-        self.assertEqual(app.conf.event_exchange, "celeryev-etl")
+        assert app.control.mailbox.exchange.name == "celery-etl.pidbox"
+        assert app.conf.event_exchange == "celeryev-etl"
         consumer = app.loader.import_from_cwd(app.conf.worker_consumer.partition(":")[0]).PoolConsumer
         steps = [getattr(step, "__name__", str(step).rpartition(":")[2]) for step in consumer.Blueprint.default_steps]
-        self.assertIn("CoreControl", steps)
-        self.assertIn("Control", steps)
-        self.assertNotIn("DelayedDelivery", steps)
+        assert "CoreControl" in steps
+        assert "Control" in steps
+        assert "DelayedDelivery" not in steps
 
     def test_another_broker_keeps_what_airflow_gives_it(self) -> None:
-        from airflow_backbone.celery_config import with_pool, with_quorum_queues
 
         config = {"broker_url": "redis://127.0.0.1/0", "broker_transport_options": {"visibility_timeout": 1}}
-        self.assertEqual(with_pool(with_quorum_queues(config), "etl"), config)
+        assert with_pool(with_quorum_queues(config), "etl") == config
 
 
 if __name__ == "__main__":
