@@ -192,7 +192,7 @@ class Swift:
             return error.code, _by_name(error.headers), ""
         except (URLError, SSLValidationError, UrlConnectionError, OSError) as error:
             reason = getattr(error, "reason", None) or error
-            raise SwiftUnavailableError(f"No Swift answers at {self._auth_url}: {reason}") from error
+            raise SwiftUnavailableError(f"No Swift answers at {self._auth_url}: {reason}.") from error
 
 
 def _by_name(headers: Message) -> dict[str, str]:
