@@ -1,51 +1,87 @@
 # Copyright: Contributors to airstack.backbone
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The Celery worker's consumer for a pool that has a control exchange of its own."""
+"""The Celery worker's consumer for a pool whose broker user may make nothing that other pools share.
+
+The broker holds the queues, the exchange for answers to the scheduler, and the binding through which the scheduler's
+commands reach the pool's control exchange. Celery would declare them all once more, for which its user would need the
+right to remove them.
+"""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from celery import bootsteps
-from celery.app.defaults import NAMESPACES
+from celery import Celery
+from celery.app.control import Control
+from celery.utils.log import get_logger
 from celery.worker.consumer import Consumer
-from celery.worker.consumer.control import Control
-from kombu import Exchange
+from kombu import Queue
 from kombu.pidbox import Mailbox
 
-CORE_CONTROL_EXCHANGE = Mailbox.exchange_fmt % NAMESPACES["control"]["exchange"].default
-"""Where the scheduler, which keeps Celery's default, publishes remote control commands."""
+logger = get_logger(__name__)
 
 
-class CoreControl(bootsteps.StartStopStep):
-    """Binds the pool's control exchange to the scheduler's, so that a command from there reaches this pool too.
+class AnsweringMailbox(Mailbox):
+    """A mailbox that answers into an exchange that stands already."""
 
-    Both exchanges are transient: they and their binding are gone after a restart of the broker, hence at each connect.
-    """
+    def _publish_reply(
+        self,
+        reply: Any,
+        exchange: str,
+        routing_key: str,
+        ticket: str,
+        channel: Any = None,
+        producer: Any = None,
+        **options: Any,
+    ) -> None:
+        with self.producer_or_acquire(producer, channel or self.connection.default_channel) as publisher:
+            publisher.publish(
+                reply,
+                exchange=exchange,
+                routing_key=routing_key,
+                headers={"ticket": ticket, "clock": self.clock.forward()},
+                delivery_mode="transient",
+                retry=True,
+                **options,
+            )
 
-    requires = (Control,)
 
-    def include_if(self, c: Consumer) -> bool:
-        return bool(c.app.conf.worker_enable_remote_control)
+class PoolControl(Control):
+    """Remote control with such a mailbox."""
 
-    def start(self, c: Consumer) -> None:
-        core = Exchange(CORE_CONTROL_EXCHANGE, type="fanout", durable=False, delivery_mode="transient")
-        with c.connection.channel() as channel:
-            core(channel).declare()
-            own = c.app.control.mailbox.exchange(channel)
-            own.declare()
-            own.bind_to(core)
+    Mailbox = AnsweringMailbox
 
 
 class PoolConsumer(Consumer):
-    """Celery's consumer with :class:`CoreControl` and without delayed delivery.
+    """Celery's consumer, except that it declares no queue and has no delayed delivery.
 
     Delayed delivery declares 28 queues and exchanges that all workers share, for ``eta`` and ``countdown``, which
-    Airflow never uses; each pool's broker user would need rights to them all.
+    Airflow never uses.
     """
 
     class Blueprint(Consumer.Blueprint):
         default_steps: ClassVar[list[object]] = [
-            *(step for step in Consumer.Blueprint.default_steps if not step.endswith(":DelayedDelivery")),
-            CoreControl,
+            step for step in Consumer.Blueprint.default_steps if not step.endswith(":DelayedDelivery")
         ]
+
+    def __init__(self, *args: Any, app: Celery, **options: Any) -> None:
+        app.control = PoolControl(app)
+        for queue in app.amqp.queues.values():
+            queue.no_declare = True
+        super().__init__(*args, app=app, **options)
+
+    def add_task_queue(self, queue: str, *args: Any, **options: Any) -> None:
+        """Consume from one more queue, as the remote control command add_consumer asks, if the broker allows it.
+
+        Celery has answered the command by now, and a refusal on the worker's own channel would end the worker.
+        """
+        wanted = Queue(queue, routing_key=queue, queue_arguments={"x-queue-type": "quorum"}, no_declare=True)
+        try:
+            with self.connection.channel() as channel:
+                wanted(channel).get()
+        except self.connection.channel_errors as refusal:
+            logger.error("Not consuming from %s: %s", queue, refusal)
+            return
+        if queue not in self.app.amqp.queues:
+            self.app.amqp.queues.select_add(wanted)
+        super().add_task_queue(queue, *args, **options)
