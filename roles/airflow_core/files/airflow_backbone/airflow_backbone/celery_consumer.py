@@ -80,7 +80,7 @@ class PoolConsumer(Consumer):
             with self.connection.channel() as channel:
                 wanted(channel).get()
         except self.connection.channel_errors as refusal:
-            logger.error("Not consuming from %s: %s", queue, refusal)
+            logger.warning("Not consuming from %s: %s", queue, refusal)
             return
         if queue not in self.app.amqp.queues:
             self.app.amqp.queues.select_add(wanted)
