@@ -26,6 +26,9 @@ NETWORKS = "/var/lib/containers/storage/networks"
 CAP_SYS_RESOURCE = 24
 """Bit of the capability that raises limits, from include/uapi/linux/capability.h."""
 
+INOTIFY_PER_HOST = 5
+"""Inotify instances of a host: systemd and D-Bus hold 4 on bookworm and on trixie; one for what its services watch."""
+
 FILES = ("ssh_key", "ssh_key.pub", "host_key", "host_key.pub", "known_hosts")
 """What the lab's directory holds beside containers.conf."""
 
@@ -158,7 +161,8 @@ class Machine:
 
     taken: who holds a port (address, port), in words, for those of the lab's ports that cannot be bound and that none of
     its own running containers publishes.
-    routes: (subnet, interface). memory, disk: bytes available; None where it was not looked at.
+    routes: (subnet, interface). memory, disk: bytes available, inotify: instances in use and how many there may be;
+    None where it was not looked at.
     files: names of the files that the lab's directory holds as they should be.
     """
 
@@ -173,6 +177,7 @@ class Machine:
     files_complete: bool = True
     memory: int | None = None
     disk: int | None = None
+    inotify: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -274,6 +279,7 @@ def compare(lab: Lab, machine: Machine) -> Difference:
         *(() if lab.recreate else _drift_problems(lab, drifted)),
         *_port_problems(busy, machine, [standing[name].name for name in drifted]),
         *_size_problems(lab, len(busy), len(create), machine),
+        *_inotify_problems(len(busy), machine),
     ]
     return Difference(
         problems=list(dict.fromkeys(problems)),
@@ -477,6 +483,18 @@ def _size_problems(lab: Lab, busy: int, new: int, machine: Machine) -> Iterator[
                 f"{_gib(available)} GiB of {what} are free and {hosts} hosts need {_gib(hosts * each)} GiB;"
                 f" free some, or set {variable} (what one host needs)"
             )
+
+
+def _inotify_problems(hosts: int, machine: Machine) -> Iterator[str]:
+    if machine.inotify is None:
+        return
+    used, allowed = machine.inotify
+    wanted = used + hosts * INOTIFY_PER_HOST
+    if wanted > allowed:
+        yield (
+            f"root has {used} of {allowed} inotify instances, and systemd on {hosts} hosts needs {hosts * INOTIFY_PER_HOST};"
+            f" remove other labs, or allow more: sysctl fs.inotify.max_user_instances={wanted * 2}"
+        )
 
 
 def _gib(size: int) -> str:

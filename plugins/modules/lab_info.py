@@ -333,6 +333,21 @@ def available_memory() -> int:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
 
 
+def inotify() -> tuple[int, int]:
+    """How many inotify instances root's processes hold, and how many they may."""
+    allowed = int(_host.read(Path("/proc/sys/fs/inotify/max_user_instances")) or 0)
+    return sum(map(inotify_instances, Path("/proc").glob("[0-9]*"))), allowed
+
+
+def inotify_instances(process: Path) -> int:
+    try:
+        if process.stat().st_uid != 0:
+            return 0
+        return sum(os.readlink(link) == "anon_inode:inotify" for link in os.scandir(process / "fd"))
+    except OSError:
+        return 0
+
+
 def files_complete(lab: _lab.Lab, settings: str) -> bool:
     """Whether the lab's directory holds what the hosts are made and reached with."""
     directory = Path(lab.directory)
@@ -370,6 +385,7 @@ def look(module: AnsibleModule, lab: _lab.Lab, settings: str, needs_runc: bool) 
         files_complete=files_complete(lab, settings),
         memory=available_memory() if busy else None,
         disk=_host.free_bytes(_host.nearest_existing(storage)) if storage else None,
+        inotify=inotify() if busy else None,
     )
 
 

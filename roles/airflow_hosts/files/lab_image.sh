@@ -31,8 +31,8 @@ trust_this_machine='
   rm "$1/tmp/known"
   chroot "$1" update-ca-certificates >/dev/null 2>&1'
 
-# What a cloud image brings and a minimal Debian does not; and no unit that needs a kernel of its own, or that would lock
-# the package manager at some random time.
+# What a cloud image brings and a minimal Debian does not; and no unit that needs a kernel of its own, that would lock the
+# package manager at some random time, or that watches files for people who are not there (inotify is scarce, and shared).
 # shellcheck disable=SC2016 # mmdebstrap's shell expands it
 settle='
   set -e
@@ -42,8 +42,10 @@ settle='
   echo "HostKey /etc/ssh/ssh_host_ed25519_key" >"$1/etc/ssh/sshd_config.d/lab.conf"
   rm -f "$1"/etc/ssh/ssh_host_*
   : >"$1/etc/machine-id"
+  touch "$1/etc/.updated" "$1/var/.updated"
   chroot "$1" systemctl --quiet mask apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer fstrim.timer \
-    getty.target systemd-binfmt.service systemd-modules-load.service systemd-remount-fs.service systemd-sysctl.service \
+    systemd-binfmt.service systemd-logind.service systemd-modules-load.service systemd-remount-fs.service \
+    systemd-sysctl.service systemd-ask-password-console.path systemd-ask-password-wall.path getty.target \
     dev-hugepages.mount sys-fs-fuse-connections.mount sys-kernel-debug.mount sys-kernel-tracing.mount'
 
 # The package lists stay: five hosts need not fetch them as long as they are fresh.

@@ -187,6 +187,7 @@ def test_a_host_that_left_the_inventory_is_named() -> None:
         ),
         ({}, {"routes": [("10.0.0.0/8", "wg0")]}, ["meets 10.0.0.0/8 of a route over wg0"]),
         ({"memory": 3 * GIB}, {"memory": 5 * GIB}, ["5.0 GiB of memory", "2 hosts need 6.0 GiB", "lab_memory_mb"]),
+        ({}, {"inotify": (119, 128)}, ["119 of 128 inotify instances", "2 hosts needs 10", "max_user_instances=258"]),
         ({"disk": 3 * GIB}, {"disk": 5 * GIB}, ["5.0 GiB of disk", "2 hosts need 6.0 GiB", "lab_disk_mb"]),
     ],
 )

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import socket
@@ -60,6 +61,7 @@ def fake_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeMachine
     monkeypatch.setenv("PATH", f"{machine.programs}:/usr/bin:/bin")
     monkeypatch.setattr(lab_info, "PROGRAM_PATHS", ())
     monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(lab_info, "inotify", lambda: (0, 128))
     monkeypatch.setattr(_lab, "NETWORKS", str(tmp_path / "networks"))
     monkeypatch.setattr(lab_info._host, "read", partial(read_without_routes, lab_info._host.read))
     return machine
@@ -173,6 +175,17 @@ def test_too_little_room(run: Run) -> None:
     problems = run(memory_mb=1 << 30, disk_mb=1 << 30)["problems"]
     assert ["memory" in problem for problem in problems] == [True, False]
     assert ["disk" in problem for problem in problems] == [False, True]
+
+
+def test_inotify_instances_are_counted() -> None:
+    before = lab_info.inotify_instances(Path("/proc/self"))
+    instance = ctypes.CDLL(None).inotify_init()
+    try:
+        expected = before + 1 if Path("/proc/self").stat().st_uid == 0 else 0
+        assert lab_info.inotify_instances(Path("/proc/self")) == expected
+    finally:
+        os.close(instance)
+    assert lab_info.inotify_instances(Path("/proc/0")) == 0
 
 
 def test_another_recipe_or_certificate_makes_another_image(run: Run, tmp_path: Path) -> None:
