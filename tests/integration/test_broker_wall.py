@@ -7,7 +7,8 @@ It needs Celery (of the version that the core has), and in the environment:
 - AIRFLOW_PLAN: a file that holds ``airflow_plan`` as JSON, with two pools at least
 - AIRFLOW_SECRETS: the directory of the platform's secrets
 
-The part with workers starts its own under the names of the platform's, so nothing else may consume the queues.
+Where nobody consumes the queues, it starts workers of its own under the names of the platform's. Where the platform's
+run, it asks those, and skips what would disturb them. It leaves nothing behind and sends no task to anybody else.
 
     AIRFLOW_PLAN=plan.json AIRFLOW_SECRETS=inventories/local/.secrets pytest tests/integration/test_broker_wall.py
 """
@@ -207,22 +208,29 @@ def test_the_scheduler_cannot_reach_what_is_not_the_platforms(scheduler: Any) ->
         scheduler.queue_declare("wall")
 
 
-@pytest.fixture(name="workers", scope="module")
-def workers_of_both_pools(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """The scheduler's application, while a real worker of each of two pools runs."""
+@pytest.fixture(name="scheduler_application", scope="module")
+def application_of_the_scheduler() -> Any:
+    return wall_app.application(None)
+
+
+@pytest.fixture(name="are_mine", scope="module")
+def workers_that_are_the_tests_own(
+    scheduler_application: Any, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[bool]:
+    """Real workers of two pools: the platform's where it has some, else the test's own."""
     with Connection(wall_app.url(None)) as connection:
-        taken = [queue for queue in PLAN["queues"] if consumers(connection.channel(), queue)]
+        taken = any(consumers(connection.channel(), queue) for queue in PLAN["queues"])
     if taken:
-        pytest.skip(f"the part with workers needs queues without consumers; {', '.join(taken)} have some")
+        yield False
+        return
     folder = tmp_path_factory.mktemp("wall")
     results = folder / "results"
     results.mkdir()
-    os.environ["WALL_RESULTS"] = str(results)
-    running = [start(pool, folder) for pool in (MINE, OTHER)]
-    application = wall_app.application(None)
+    scheduler_application.conf.result_backend = f"file://{results}"
+    running = [start(pool, folder, results) for pool in (MINE, OTHER)]
     try:
-        wait_for(running, application, folder)
-        yield application
+        wait_for(running, scheduler_application, folder)
+        yield True
     finally:
         for process in running:
             process.terminate()
@@ -230,14 +238,26 @@ def workers_of_both_pools(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
             process.wait(timeout=30)
 
 
-def start(pool: dict[str, Any], folder: Path) -> subprocess.Popen[bytes]:
+@pytest.fixture(name="workers")
+def application_with_workers(are_mine: bool, scheduler_application: Any) -> Any:
+    return scheduler_application
+
+
+@pytest.fixture(name="own_workers")
+def application_with_own_workers(are_mine: bool, scheduler_application: Any) -> Any:
+    if not are_mine:
+        pytest.skip("needs a platform whose queues nobody consumes: it starts workers of its own, and disturbs them")
+    return scheduler_application
+
+
+def start(pool: dict[str, Any], folder: Path, results: Path) -> subprocess.Popen[bytes]:
     name = pool["worker_names"][0]
     with (folder / f"{pool['name']}.log").open("wb") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "celery", "--app", "wall_app", "worker", "--concurrency", "1", "--loglevel", "INFO"]
             + ["--queues", ",".join(pool["queues"]), "--hostname", name, "-O", "fair"],
             cwd=Path(__file__).parent,
-            env={**os.environ, "WALL_POOL": pool["name"], "WALL_RESULTS": os.environ["WALL_RESULTS"]},
+            env={**os.environ, "WALL_POOL": pool["name"], "WALL_RESULTS": str(results)},
             stdout=log,
             stderr=subprocess.STDOUT,
         )
@@ -253,16 +273,29 @@ def wait_for(running: list[subprocess.Popen[bytes]], application: Any, folder: P
 
 
 @pytest.mark.parametrize("pool", [MINE, OTHER], ids=lambda pool: pool["name"])
-def test_tasks_run_in_the_pool_of_their_queue(pool: dict[str, Any], workers: Any) -> None:
+def test_tasks_run_in_the_pool_of_their_queue(pool: dict[str, Any], own_workers: Any) -> None:
     for queue in pool["queues"]:
-        assert workers.tasks["pool"].apply_async(queue=queue).get(timeout=30) == pool["name"]
+        assert own_workers.tasks["pool"].apply_async(queue=queue).get(timeout=30) == pool["name"]
 
 
 def test_the_scheduler_reaches_every_worker(workers: Any) -> None:
     names = {pool["worker_names"][0] for pool in (MINE, OTHER)}
-    assert set(workers.control.inspect(timeout=5).ping()) == names
+    assert set(workers.control.inspect(timeout=5).ping()) >= names
     for name in names:
         assert workers.control.ping(destination=[name], timeout=5) == [{name: {"ok": "pong"}}]
+
+
+def test_the_scheduler_sees_the_events_of_every_pool(workers: Any) -> None:
+    awaited = {pool["worker_names"][0] for pool in (MINE, OTHER)}
+
+    def seen(event: dict[str, Any]) -> None:
+        awaited.discard(event["hostname"])
+        receiver.should_stop = not awaited
+
+    with workers.connection() as connection:
+        receiver = workers.events.Receiver(connection, handlers={"*": seen})
+        receiver.capture(timeout=TIMEOUT, wakeup=True)
+    assert not awaited
 
 
 def active_queues(application: Any, worker: str, expected: set[str]) -> set[str]:
@@ -277,35 +310,36 @@ def active_queues(application: Any, worker: str, expected: set[str]) -> set[str]
     return found
 
 
-def test_the_scheduler_moves_a_queue_without_a_restart(workers: Any) -> None:
+def test_the_scheduler_moves_a_queue_without_a_restart(own_workers: Any) -> None:
     worker = MINE["worker_names"][0]
-    workers.control.cancel_consumer(MY_QUEUE, destination=[worker], reply=True, timeout=5)
+    own_workers.control.cancel_consumer(MY_QUEUE, destination=[worker], reply=True, timeout=5)
     rest = set(MINE["queues"]) - {MY_QUEUE}
-    assert active_queues(workers, worker, rest) == rest
-    workers.control.add_consumer(MY_QUEUE, destination=[worker], reply=True, timeout=5)
-    assert active_queues(workers, worker, set(MINE["queues"])) == set(MINE["queues"])
-    assert workers.tasks["pool"].apply_async(queue=MY_QUEUE).get(timeout=30) == MINE["name"]
+    assert active_queues(own_workers, worker, rest) == rest
+    own_workers.control.add_consumer(MY_QUEUE, destination=[worker], reply=True, timeout=5)
+    assert active_queues(own_workers, worker, set(MINE["queues"])) == set(MINE["queues"])
+    assert own_workers.tasks["pool"].apply_async(queue=MY_QUEUE).get(timeout=30) == MINE["name"]
 
 
-def test_a_worker_survives_the_command_to_consume_anothers_queue(workers: Any) -> None:
+def test_a_worker_survives_the_command_to_consume_anothers_queue(own_workers: Any) -> None:
     worker = MINE["worker_names"][0]
-    workers.control.add_consumer(OTHER_QUEUE, destination=[worker], reply=True, timeout=5)
-    assert active_queues(workers, worker, set(MINE["queues"])) == set(MINE["queues"])
-    assert workers.tasks["pool"].apply_async(queue=MY_QUEUE).get(timeout=30) == MINE["name"]
-    assert workers.tasks["pool"].apply_async(queue=OTHER_QUEUE).get(timeout=30) == OTHER["name"]
+    own_workers.control.add_consumer(OTHER_QUEUE, destination=[worker], reply=True, timeout=5)
+    assert active_queues(own_workers, worker, set(MINE["queues"])) == set(MINE["queues"])
+    assert own_workers.tasks["pool"].apply_async(queue=MY_QUEUE).get(timeout=30) == MINE["name"]
+    assert own_workers.tasks["pool"].apply_async(queue=OTHER_QUEUE).get(timeout=30) == OTHER["name"]
 
 
 @pytest.mark.usefixtures("workers")
 def test_a_pool_reaches_its_own_workers_alone() -> None:
     answers = wall_app.application(MINE["name"]).control.inspect(timeout=5).ping()
-    assert list(answers) == [MINE["worker_names"][0]]
+    assert set(answers) <= set(MINE["worker_names"])
+    assert answers
 
 
 @pytest.mark.parametrize("exchange", ["celery", f"celery-{OTHER['name']}"])
 def test_a_pool_cannot_command_another(exchange: str, workers: Any) -> None:
     stranger = wall_app.application(MINE["name"], control_exchange=exchange)
     with pytest.raises(AccessRefused):
-        stranger.control.shutdown(destination=[OTHER["worker_names"][0]])
+        stranger.control.broadcast("ping", destination=[OTHER["worker_names"][0]])
     assert workers.control.ping(destination=[OTHER["worker_names"][0]], timeout=5)
 
 
