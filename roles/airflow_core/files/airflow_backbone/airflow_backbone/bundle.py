@@ -9,7 +9,7 @@ from typing import Any
 
 from airflow.dag_processing.bundles.base import BaseDagBundle, BundleVersion
 
-from airflow_backbone.storage import Release, StorageAbsent, current_release, pinned_release
+from airflow_backbone.storage import Release, current_release, pinned_release
 
 
 class ReleaseDagBundle(BaseDagBundle):
@@ -40,15 +40,13 @@ class ReleaseDagBundle(BaseDagBundle):
     def refresh(self) -> None:
         """Take up what ``current`` names now.
 
-        :raises ReleaseAbsent: the source has no release; the DAG processor keeps the one that it has
-        :raises SystemExit: the whole storage vanished. The DAG processor would swallow any other exception, go on to
-            parse files that are no longer there, and mark every DAG stale after ``stale_dag_threshold``. Started
-            again, it waits in :meth:`initialize`, and the DAGs stay.
+        :raises StorageAbsent: the storage is not mounted any more
+        :raises ReleaseAbsent: the source has no current release any more
+
+        The DAG processor logs either, keeps the files that it knows, and tries again. With the default
+        ``[dag_processor] file_parsing_sort_mode`` it passes over those that are missing, so that no DAG becomes stale.
         """
-        try:
-            self._release = self._resolve()
-        except StorageAbsent as error:
-            raise SystemExit(str(error)) from error
+        self._release = self._resolve()
 
     def get_current_version(self) -> BundleVersion:
         release = self._resolved()
