@@ -96,7 +96,7 @@ def test_a_release_is_built_and_becomes_the_current_one_once(run: Run, look: Run
 
     assert (result["changed"], result["built"], result["removed"]) == (True, True, [])
     assert result["release_path"] == str(host / "core" / "1-a")
-    assert set(result["seconds"]) == {"uv", "packages", "bytecode", "imports"}
+    assert set(result["seconds"]) == {"uv", "packages", "imports"}
     assert result["diff"]["after"] == "1-a\n"
     assert current(host) == "1-a"
     assert list((host / "core" / "1-a").glob("lib/python*/site-packages/__pycache__/core.*.pyc"))
