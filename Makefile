@@ -61,6 +61,11 @@ bench: ## Measure what docs/performance.md states
 	@scripts/setup controller test
 	for benchmark in benchmarks/bench_*.py; do echo "==> $$benchmark"; python "$$benchmark"; done
 
+.PHONY: locks
+locks: ## Renew the locks of the core, one for each Python
+	@scripts/setup controller
+	scripts/lock-core
+
 .PHONY: setup
 setup: ## Install every tool into .venv, which the other targets do as far as they need it
 	@scripts/setup controller lint test
