@@ -20,8 +20,9 @@ LABEL_DIRECTORY = "airstack.lab.directory"
 LABEL_DESCRIPTION = "airstack.lab.description"
 LABEL_IMAGE = "airstack.lab.image"
 
-NETWORKS = "/var/lib/containers/storage/networks"
-"""Where podman keeps the networks of all labs: in its own storage, not in /etc."""
+NETWORKS = "/etc/containers/networks"
+"""Where root's podman keeps its networks, and looks for them when a person stops a container by hand: kept elsewhere, they
+are not found then, and the container's address stays taken until the machine's next start."""
 
 CAP_SYS_RESOURCE = 24
 """Bit of the capability that raises limits, from include/uapi/linux/capability.h."""
@@ -225,7 +226,7 @@ def image(release: str, *recipe: bytes) -> str:
 
 
 def containers_conf(unified_cgroups: bool, may_raise_limits: bool, systemd: bool) -> str:
-    """podman's settings for all labs, so that nothing in /etc/containers has to change.
+    """podman's settings for labs on this machine, so that those in /etc/containers need no change.
 
     unified_cgroups: the machine has cgroups v2 alone; with others crun refuses to start systemd.
     may_raise_limits: we have CAP_SYS_RESOURCE; without it podman's own default limits cannot be set.
@@ -239,9 +240,8 @@ def containers_conf(unified_cgroups: bool, may_raise_limits: bool, systemd: bool
         engine.append('runtime = "runc"')
     if not systemd:
         engine.append('cgroup_manager = "cgroupfs"')
-    network = ['network_backend = "netavark"', f'network_config_dir = "{NETWORKS}"']
-    sections = (("containers", containers), ("engine", engine), ("network", network))
-    return "\n".join(line for name, settings in sections for line in (f"[{name}]", *settings, ""))
+    sections = (("containers", containers), ("engine", engine), ("network", ['network_backend = "netavark"']))
+    return "\n".join("\n".join((f"[{name}]", *settings, "")) for name, settings in sections)
 
 
 def routes(table: str) -> list[tuple[str, str]]:

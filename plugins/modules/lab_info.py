@@ -236,11 +236,15 @@ Listing = list[dict[str, Any]]
 
 
 class Podman:
-    """podman with settings that need not have been written for the lab yet."""
+    """podman with settings that need not have been written yet.
+
+    A directory of its own for networks keeps it from leaving one in /etc: it makes that even where it only lists containers.
+    """
 
     def __init__(self, module: AnsibleModule, settings: str) -> None:
         configuration = Path(module.tmpdir, "containers.conf")
-        configuration.write_text(settings, encoding="utf-8")
+        networks_directory = json.dumps(str(Path(module.tmpdir, "networks")))
+        configuration.write_text(f"{settings}network_config_dir = {networks_directory}\n", encoding="utf-8")
         self._module = module
         self._environment = {"CONTAINERS_CONF": str(configuration)}
 
@@ -282,9 +286,9 @@ class Podman:
         ]
 
 
-def networks(*directories: Path) -> list[_lab.Network]:
-    """The networks that podman keeps in the directories."""
-    described = [json.loads(_host.read(file)) for directory in directories for file in sorted(directory.glob("*.json"))]
+def networks(directory: Path) -> list[_lab.Network]:
+    """The networks that podman keeps in a directory."""
+    described = [json.loads(_host.read(file)) for file in sorted(directory.glob("*.json"))]
     return [
         _lab.Network(
             name=network["name"],
@@ -377,7 +381,7 @@ def look(module: AnsibleModule, lab: _lab.Lab, settings: str, needs_runc: bool) 
         root=root,
         missing=missing,
         containers=containers,
-        networks=networks(Path("/etc/containers/networks"), Path(_lab.NETWORKS)),
+        networks=networks(Path(_lab.NETWORKS)),
         volumes=podman.volumes() if podman else {},
         images=podman.images() if podman else [],
         routes=_lab.routes(_host.read(Path("/proc/net/route"))),
@@ -435,7 +439,7 @@ def main() -> None:
     )
     machine = look(module, lab, settings, needs_runc=not unified_cgroups)
     difference = _lab.compare(lab, machine)
-    for warning in difference.warnings:
+    for warning in () if difference.problems else difference.warnings:
         module.warn(warning)
     missing = asdict(difference)
     module.exit_json(

@@ -23,7 +23,7 @@ Run = Callable[..., dict[str, Any]]
 
 PROGRAMS = [*lab_info.PROGRAMS, "runc"]
 FAKE_PODMAN = """#!/bin/sh
-test -s "$CONTAINERS_CONF" || exit 9
+grep -q "^network_config_dir = " "$CONTAINERS_CONF" || exit 9
 case "$1 $2" in
   "ps "*) cat {folder}/containers;;
   "volume ls") cat {folder}/volumes;;
@@ -141,6 +141,13 @@ def test_a_lab_that_stands(run: Run, machine: FakeMachine) -> None:
         "volumes": ["lab-dags"],
         "images": ["fedcba987654"],
     }
+
+
+def test_what_is_worth_a_look_is_a_warning_unless_something_is_wrong(run: Run, machine: FakeMachine) -> None:
+    machine.answer("containers", [made(run(), Image="localhost/older")])
+    assert "localhost/older" in str(run()["warnings"])
+    # All modules of a process share their warnings: this one would be new.
+    assert "no longer in the inventory" not in str(run(hosts=[])["warnings"])
 
 
 def test_programs_that_are_missing(run: Run, machine: FakeMachine, monkeypatch: pytest.MonkeyPatch) -> None:
