@@ -93,6 +93,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items.sort(key=lambda item: "workers_stopped" in getattr(item, "fixturenames", ()))
 
 
+def _may_disturb(config: pytest.Config) -> bool:
+    return bool(config.getoption("may_disturb") == config.stash[PLATFORM].plan["environment"])
+
+
 @pytest.fixture(name="platform", scope="session")
 def deployed_platform(pytestconfig: pytest.Config) -> Platform:
     if PLATFORM not in pytestconfig.stash:
@@ -158,11 +162,14 @@ def finished_runs(platform: Platform, triggered: list[dict[str, t.Any]]) -> list
 
 @pytest.fixture(name="workers_stopped", scope="session")
 def all_workers_stopped(request: pytest.FixtureRequest) -> t.Iterator[None]:
-    """No worker runs; afterwards all of them do again, and the doctor says so. Nothing where there is no platform."""
-    if PLATFORM not in request.config.stash:
+    """No worker runs; afterwards all of them do again, and the doctor says so.
+
+    They run on where the platform may not be disturbed, for tests that can do with them, too.
+    """
+    platform = request.config.stash.get(PLATFORM, None)
+    if platform is None or not _may_disturb(request.config):
         yield
         return
-    platform = request.config.stash[PLATFORM]
 
     def each(verb: str) -> None:
         at_once(

@@ -215,7 +215,7 @@ def application_of_the_scheduler() -> Any:
 
 @pytest.fixture(name="are_mine", scope="module")
 def workers_that_are_the_tests_own(
-    scheduler_application: Any, tmp_path_factory: pytest.TempPathFactory
+    workers_stopped: None, scheduler_application: Any, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[bool]:
     """Real workers of two pools: the platform's where it has some, else the test's own."""
     with Connection(wall_app.url(None)) as connection:
