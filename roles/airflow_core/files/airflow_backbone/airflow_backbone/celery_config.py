@@ -46,6 +46,7 @@ def with_pool(config: dict[str, Any], pool: str | None) -> dict[str, Any]:
     }
 
 
-CELERY_CONFIG = with_pool(
-    with_quorum_queues(DEFAULT_CELERY_CONFIG), conf.get("airflow_backbone", "pool", fallback=None)
-)
+CELERY_CONFIG = {
+    **with_pool(with_quorum_queues(DEFAULT_CELERY_CONFIG), conf.get("airflow_backbone", "pool", fallback=None)),
+    "imports": ["airflow_backbone.readiness"],
+}

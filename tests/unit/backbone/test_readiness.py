@@ -1,0 +1,34 @@
+# Copyright: Contributors to airstack.backbone
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+"""What a worker tells systemd, with a real socket."""
+
+from __future__ import annotations
+
+import socket
+import uuid
+from pathlib import Path
+
+import pytest
+from celery.signals import worker_ready
+
+from airflow_backbone import readiness
+
+
+@pytest.mark.parametrize("is_abstract", [False, True])
+def test_systemd_hears_that_the_worker_is_ready(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_abstract: bool
+) -> None:
+    name = f"backbone-{uuid.uuid4()}" if is_abstract else str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(f"\0{name}" if is_abstract else name)
+        systemd.settimeout(5)
+        monkeypatch.setenv("NOTIFY_SOCKET", f"@{name}" if is_abstract else name)
+        worker_ready.send(sender=None)
+        assert systemd.recv(100) == b"READY=1"
+
+
+def test_without_systemd_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
+    monkeypatch.delattr(readiness, "socket")
+    assert all(not isinstance(answer, Exception) for _receiver, answer in worker_ready.send(sender=None))
