@@ -136,9 +136,11 @@ class Systemd:
         return self._run(["systemctl", "start", "--", name])[0] == 0
 
     def journal(self, name: str, invocation: str | None = None) -> list[str]:
-        """The last lines of a unit, or all of one of its invocations."""
+        """The last lines that a unit wrote and that systemd complained about it, or all that one invocation wrote."""
         self._run(["journalctl", "--sync"])
-        which = [f"_SYSTEMD_INVOCATION_ID={invocation}"] if invocation else [f"--lines={JOURNAL_LINES}", "--unit", name]
+        complaints = [word for priority in ("3", "4") for word in ("+", f"UNIT={name}", f"PRIORITY={priority}")]
+        recent = [f"--lines={JOURNAL_LINES}", f"_SYSTEMD_UNIT={name}", *complaints]
+        which = [f"_SYSTEMD_INVOCATION_ID={invocation}"] if invocation else recent
         _code, output, _error = self._run(["journalctl", "--no-pager", "--quiet", "--output=cat", *which])
         return output.rstrip().splitlines()
 

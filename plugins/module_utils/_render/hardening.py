@@ -31,8 +31,13 @@ COMMON = {
 }
 
 OF_KIND = {
-    # Tasks are anybody's programs: they may ask the kernel for interfaces and routes, as Java and iproute2 do.
-    "worker": {"RestrictAddressFamilies": "AF_UNIX AF_INET AF_INET6 AF_NETLINK"},
+    "worker": {
+        # A task's supervisor forbids that its memory is read (PR_SET_DUMPABLE), which a task inherits: where processes are
+        # hidden, it would not find the task that it has just started.
+        "ProtectProc": "default",
+        # Tasks are anybody's programs: they may ask the kernel for interfaces and routes, as Java and iproute2 do.
+        "RestrictAddressFamilies": "AF_UNIX AF_INET AF_INET6 AF_NETLINK",
+    },
 }
 
 

@@ -41,7 +41,7 @@ WAIT = (
     'for path; do [ -e "$$path" ] && continue; echo "<3>$$path is not there: is the DAG storage mounted?'
     f' Trying again in {RETRY} seconds."; exit 1; done'
 )
-"""Waits for the paths in its arguments: by failing, so that systemd tries again and tries to mount again."""
+"""Waits for the paths in its arguments, by failing: systemd tries again, and tries to mount again."""
 
 
 @dataclass(frozen=True)
@@ -306,9 +306,9 @@ def _dag_storage(component: Component, place: Place) -> Entries:
     needed = [f"{place.storage}/{part}" for part in (place.sentinel, *component["sources"])]
     return [
         ("TemporaryFileSystem", f"{place.storage}:ro"),
-        *(("BindReadOnlyPaths", path) for path in needed),
-        # With + it runs outside the unit's mount namespace, which cannot be made before all of this is there.
-        ("ExecStartPre", " ".join(["+/bin/sh", "-c", f"'{WAIT}'", "wait", *needed])),
+        # What is not there is left out (-), so that the first command can say so; systemd itself would only fail.
+        *(("BindReadOnlyPaths", f"-{path}") for path in needed),
+        ("ExecStartPre", " ".join(["/bin/sh", "-c", f"'{WAIT}'", "wait", *needed])),
     ]
 
 

@@ -97,7 +97,7 @@ def test_a_unit_loads_just_the_credentials_that_its_configuration_reads(
 def test_a_worker_sees_the_sources_of_its_pool_and_no_others(file_sets: dict[str, FileSet]) -> None:
     worker = units(file_sets["worker-etl1"])["airflow-worker-etl"]
     assert values(worker, "TemporaryFileSystem") == ["/srv/airflow/dags:ro"]
-    assert values(worker, "BindReadOnlyPaths") == ["/srv/airflow/dags/.airflow-dag-storage", "/srv/airflow/dags/etl"]
+    assert values(worker, "BindReadOnlyPaths") == ["-/srv/airflow/dags/.airflow-dag-storage", "-/srv/airflow/dags/etl"]
     assert values(worker, "BindPaths") == values(worker, "ReadWritePaths") == []
 
 
