@@ -44,6 +44,11 @@ WAIT = (
 """Waits for the paths in its arguments, by failing: systemd tries again, and tries to mount again."""
 
 
+TYPES = {"setup": "oneshot", "worker": "notify"}
+"""How systemd sees that a component has started, where its process alone does not tell: the core's own package lets a
+worker say so when it consumes its queues."""
+
+
 @dataclass(frozen=True)
 class Place:
     """The host that components are rendered for.
@@ -226,7 +231,7 @@ def service(component: Component, place: Place) -> str:
                 *([] if component["once"] else [("PartOf", TARGET), ("StartLimitIntervalSec", "0")]),
             ],
             "Service": [
-                ("Type", "oneshot" if component["once"] else "exec"),
+                ("Type", TYPES.get(component["kind"], "exec")),
                 *_identity(component["name"]),
                 *_environment(component),
                 *_credentials(component),
