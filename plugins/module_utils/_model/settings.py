@@ -36,7 +36,11 @@ def own(kind: str, pool: Mapping[str, Any] | None, plan: Mapping[str, Any], endp
         "api": {"base_url": plan["api"]["url"]},
         "core": {"executor": "CeleryExecutor", "load_examples": "False", "auth_manager": FAB},
         "operators": {"default_queue": UNASSIGNED},
-        "dag_processor": {"dag_bundle_config_list": bundles(sources, endpoints["dag_storage"]["path"])},
+        "dag_processor": {
+            "dag_bundle_config_list": bundles(sources, endpoints["dag_storage"]["path"]),
+            # The worker's cleaner knows only bundles that keep their versions in Airflow's own directory.
+            "stale_bundle_cleanup_interval": "0",
+        },
         "logging": {
             "remote_logging": "True",
             "remote_base_log_folder": endpoints["log_store"]["url"],
