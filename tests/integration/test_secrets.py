@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import typing as t
+import urllib.parse
 
 import pytest
 
@@ -18,18 +19,15 @@ def test_no_secret_shows_in_processes_or_the_journal(platform: Platform, machine
     assert platform.seek(machine, platform.secrets, "journal")["found"] == []
 
 
-@pytest.mark.parametrize("place", ["arguments", "environment"])
-def test_a_secret_that_shows_would_be_found(platform: Platform, place: str) -> None:
-    machine, planted = platform.hosts[0], "planted%2Fsecret"
-    command = {"arguments": f"sleep 5 {planted}", "environment": f"env PLANTED={planted} sleep 5"}[place]
-    platform.run(machine, f"{command} >/dev/null 2>&1 & sleep 0.2" if place == "environment" else _hold(planted))
-    (find, *_more) = platform.seek(machine, {"planted": "planted/secret"})["found"]
-    assert find[0].startswith(place)
-    assert find[1] == "planted"
-
-
-def _hold(word: str) -> str:
-    return f"sh -c 'sleep 5; :' {word} >/dev/null 2>&1 &"
+@pytest.mark.parametrize(
+    ("place", "command"), [("arguments", "sh -c 'sleep 3; :' {}"), ("environment", "PLANTED={} sleep 3")]
+)
+def test_a_secret_that_shows_would_be_found(platform: Platform, place: str, command: str) -> None:
+    machine, planted = platform.hosts[0], f"planted/in {place}"
+    # Percent-encoded, as in an address
+    platform.run(machine, command.format(urllib.parse.quote(planted, safe="")) + " >/dev/null 2>&1 &")
+    found = platform.seek(machine, {"planted": planted})["found"]
+    assert [name for where, name in found if where.startswith(place)] == ["planted"]
 
 
 @pytest.mark.disturbs
@@ -45,14 +43,12 @@ def test_a_worker_holds_the_secrets_of_its_pool_alone(platform: Platform, worker
     host, _unit, pool = worker
     broker = next(each["secret"] for each in platform.plan["broker"]["pools"] if each["name"] == pool["name"])
     logs = {each["secret"] for each in platform.plan["log_store"]["identities"] if each["pool"] == pool["name"]}
-    held = platform.seek(host, platform.secrets, "/etc", "/opt/airflow", "/var/lib/airflow", "/var/log/airflow")[
-        "found"
-    ]
+    held = platform.seek(host, platform.secrets, "/etc", "/var/lib/airflow", "/var/log/airflow")["found"]
     assert {name for _place, name in held} == {"api", "database_results", broker, *logs}
 
 
 def test_every_copy_of_a_secret_is_for_root_alone(platform: Platform, machine: str) -> None:
-    held = platform.seek(machine, platform.secrets, "/etc", "/opt", "/var/lib/airflow")["found"]
+    held = platform.seek(machine, platform.secrets, "/etc", "/var/lib/airflow", "/var/log")["found"]
     modes = {place: platform.host(machine).file(place).mode & 0o077 for place, _name in held}
     # A service's own configuration is for its own group.
     readable = {place for place, mode in modes.items() if mode & 0o007 or (mode and "/airflow/" in place)}
