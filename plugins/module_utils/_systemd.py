@@ -92,10 +92,12 @@ def parse(text: str) -> dict[str, Unit]:
 
 
 def condition(unit: Unit, files: Iterable[str]) -> str:
-    """down where it does not run, stale where it runs with older files or is stopping, else current."""
+    """down where it does not run, or not yet; stale where it has read older files, or is stopping; else current."""
     if unit.is_down or unit["SubState"] == "auto-restart":
         return "down"
-    return "stale" if unit["ActiveState"] == "deactivating" or unit.stale(files) else "current"
+    if unit["ActiveState"] == "deactivating" or unit.stale(files):
+        return "stale"
+    return "current" if unit.is_up else "down"
 
 
 class Systemd:

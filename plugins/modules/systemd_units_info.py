@@ -60,8 +60,8 @@ units:
   contains:
     condition:
       description: >-
-        V(down) where it does not run or is about to be tried again after it failed, V(stale) where it runs with an old
-        configuration or is stopping, V(current) where it runs with the present one.
+        V(down) where it does not run, or not yet, V(stale) where it runs with an old configuration or is stopping,
+        V(current) where it runs with the present one.
       type: str
     is_enabled:
       description: Whether it starts with the host.

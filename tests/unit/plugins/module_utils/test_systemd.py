@@ -226,6 +226,8 @@ def test_units_are_read_from_what_systemctl_shows() -> None:
         (FAILED, 10, "down"),
         (RETRYING, 10, "down"),
         (STOPPING, 10, "stale"),
+        (STARTING, 10, "down"),
+        (STARTING, -10, "stale"),
     ],
 )
 def test_condition_compares_the_process_with_its_files(
