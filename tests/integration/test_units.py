@@ -58,16 +58,14 @@ def seconds(text: str) -> int:
 
 
 @pytest.mark.disturbs
-def test_a_worker_that_was_killed_starts_again(
-    platform: Platform, worker: tuple[str, str, dict[str, t.Any]], finished: list[dict[str, t.Any]]
-) -> None:
+def test_workers_that_were_killed_start_again(platform: Platform, finished: list[dict[str, t.Any]]) -> None:
     assert finished, "nothing runs any more, so nothing is lost"
-    machine, name, _pool = worker
-    before = properties(platform, machine, name, "MainPID")["MainPID"]
-    platform.run(machine, f"kill -KILL {before}")
 
-    def again() -> bool:
-        shown = properties(platform, machine, name, "MainPID", "ActiveState")
-        return shown["ActiveState"] == "active" and shown["MainPID"] not in ("0", before)
+    def main_process(worker: tuple[str, str, dict[str, t.Any]]) -> str:
+        return properties(platform, worker[0], worker[1], "MainPID")["MainPID"]
 
-    assert wait_for(again, 60)
+    before = {worker[:2]: main_process(worker) for worker in platform.workers}
+    for (machine, _unit), pid in before.items():
+        platform.run(machine, f"kill -KILL {pid}")
+    for worker in platform.workers:
+        assert wait_for(lambda worker=worker: main_process(worker) not in ("0", before[worker[:2]]), 30)
