@@ -25,7 +25,8 @@ FOLDER: pytest.StashKey[pathlib.Path] = pytest.StashKey()
 
 NO_PLATFORM = "needs a deployed platform: --ansible-inventory"
 RUN_SECONDS = 300
-TASK_PROCESS = re.compile(r"airflow (task|worker|supervisor)|task runner", re.IGNORECASE)
+TASK_PROCESS = re.compile(r"airflow worker -- ")
+"""The title that Airflow 3.3 gives to the process of a task."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
