@@ -30,7 +30,7 @@ CAP_SYS_RESOURCE = 24
 INOTIFY_PER_HOST = 5
 """Inotify instances of a host: systemd and D-Bus hold 4 on bookworm and on trixie; one for what its services watch."""
 
-FILES = ("ssh_key", "ssh_key.pub", "host_key", "host_key.pub", "known_hosts")
+KEYS = ("ssh_key", "ssh_key.pub", "host_key", "host_key.pub", "known_hosts")
 """What the lab's directory holds beside containers.conf."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")
@@ -164,7 +164,7 @@ class Machine:
     its own running containers publishes.
     routes: (subnet, interface). memory, disk: bytes available, inotify: instances in use and how many there may be;
     None where it was not looked at.
-    files: names of the files that the lab's directory holds as they should be.
+    keys, settings: whether the lab's directory holds the SSH keys, and podman's settings as they should be.
     """
 
     root: bool = True
@@ -175,7 +175,8 @@ class Machine:
     images: Sequence[Image] = ()
     routes: Sequence[tuple[str, str]] = ()
     taken: Mapping[tuple[str, int], str] = field(default_factory=dict)
-    files_complete: bool = True
+    keys: bool = True
+    settings: bool = True
     memory: int | None = None
     disk: int | None = None
     inotify: tuple[int, int] | None = None
@@ -265,6 +266,9 @@ def compare(lab: Lab, machine: Machine) -> Difference:
     if misplaced:
         moved = f"subnet was {', '.join(subnets)} and is {lab.subnet}"
         differences = {name: text or moved for name, text in differences.items()}
+    if not machine.keys:
+        lost = f"the SSH keys that it was made with are gone from {lab.directory}"
+        differences = {name: text or lost for name, text in differences.items()}
     drifted = {name: text for name, text in differences.items() if text}
     create = [host.name for host in lab.hosts if host.name not in standing or host.name in drifted]
     start = [name for name, container in standing.items() if name not in drifted and not container.running]
@@ -284,7 +288,7 @@ def compare(lab: Lab, machine: Machine) -> Difference:
     return Difference(
         problems=list(dict.fromkeys(problems)),
         warnings=list(_warnings(lab, own, standing, drifted)),
-        prepare=not machine.files_complete,
+        prepare=not (machine.keys and machine.settings),
         stale=[standing[name].name for name in drifted],
         stale_network=misplaced,
         network=subnets != [lab.subnet],
@@ -448,7 +452,7 @@ def _subnet_problems(lab: Lab, machine: Machine) -> Iterator[str]:
 def _drift_problems(lab: Lab, drifted: Mapping[str, str]) -> Iterator[str]:
     for name, text in drifted.items():
         yield (
-            f"container {lab.container(name)} was made from another description: {text}; to make it anew, losing what is"
+            f"container {lab.container(name)} cannot stay as it is: {text}; to make it anew, losing what is"
             " in it, add -e airflow_hosts_lab_recreate=true, or begin again with `make down`"
         )
 

@@ -352,13 +352,6 @@ def inotify_instances(process: Path) -> int:
         return 0
 
 
-def files_complete(lab: _lab.Lab, settings: str) -> bool:
-    """Whether the lab's directory holds what the hosts are made and reached with."""
-    directory = Path(lab.directory)
-    written = _host.read(directory / "containers.conf")
-    return written == settings and all((directory / name).is_file() for name in _lab.FILES)
-
-
 def images(parameters: dict[str, Any]) -> dict[str, str]:
     """The image of each release."""
     sources = [Path(parameters[name]) for name in ("recipe", "ca_bundle") if parameters[name]]
@@ -386,7 +379,8 @@ def look(module: AnsibleModule, lab: _lab.Lab, settings: str, needs_runc: bool) 
         images=podman.images() if podman else [],
         routes=_lab.routes(_host.read(Path("/proc/net/route"))),
         taken=taken(ports),
-        files_complete=files_complete(lab, settings),
+        keys=all(Path(lab.directory, name).is_file() for name in _lab.KEYS),
+        settings=_host.read(Path(lab.directory, "containers.conf")) == settings,
         memory=available_memory() if busy else None,
         disk=_host.free_bytes(_host.nearest_existing(storage)) if storage else None,
         inotify=inotify() if busy else None,

@@ -44,7 +44,7 @@ WHOLE = _lab.Machine(
     images=STORED,
     routes=[("10.89.57.0/24", "podman1"), ("192.168.0.0/16", "eth0")],
 )
-BARE = _lab.Machine(files_complete=False)
+BARE = _lab.Machine(keys=False, settings=False)
 
 
 def test_a_lab_that_stands_lacks_nothing() -> None:
@@ -119,6 +119,21 @@ def test_another_subnet_makes_the_network_and_all_hosts_anew() -> None:
     assert difference.stale == ["local-control1", "local-worker1"]
     assert difference.stale_network
     assert difference.network
+
+
+def test_hosts_whose_keys_are_gone_cannot_be_reached_and_do_not_stay() -> None:
+    machine = replace(WHOLE, keys=False)
+    problems = _lab.compare(LAB, machine).problems
+    assert len(problems) == 2
+    assert all("SSH keys" in problem and "/repository/.lab" in problem for problem in problems)
+    difference = _lab.compare(replace(LAB, recreate=True), machine)
+    assert difference.prepare
+    assert difference.stale == ["local-control1", "local-worker1"]
+
+
+def test_settings_that_changed_are_written_and_no_more() -> None:
+    difference = _lab.compare(LAB, replace(WHOLE, settings=False))
+    assert difference.steps(LAB) == ["write keys and settings to /repository/.lab"]
 
 
 def test_a_container_of_an_older_image_stays_with_a_warning() -> None:

@@ -51,6 +51,11 @@ class FakeMachine:
         (self.programs / name).write_text(text)
         (self.programs / name).chmod(0o755)
 
+    def have_keys(self) -> None:
+        (self.folder / "lab").mkdir()
+        for name in _lab.KEYS:
+            (self.folder / "lab" / name).touch()
+
     def answer(self, name: str, value: list[dict[str, Any]]) -> None:
         (self.folder / name).write_text(json.dumps(value))
 
@@ -122,9 +127,7 @@ def test_a_lab_that_stands(run: Run, machine: FakeMachine) -> None:
     }
     (machine.folder / "networks").mkdir()
     (machine.folder / "networks" / "lab.json").write_text(json.dumps(network))
-    (machine.folder / "lab").mkdir()
-    for name in _lab.FILES:
-        (machine.folder / "lab" / name).write_text("x")
+    machine.have_keys()
     settings = machine.folder / "lab" / "containers.conf"
     settings.write_text("old")
     assert run()["steps"] == [f"write keys and settings to {machine.folder / 'lab'}"]
@@ -144,6 +147,7 @@ def test_a_lab_that_stands(run: Run, machine: FakeMachine) -> None:
 
 
 def test_what_is_worth_a_look_is_a_warning_unless_something_is_wrong(run: Run, machine: FakeMachine) -> None:
+    machine.have_keys()
     machine.answer("containers", [made(run(), Image="localhost/older")])
     assert "localhost/older" in str(run()["warnings"])
     # All modules of a process share their warnings: this one would be new.
@@ -174,6 +178,7 @@ def test_a_port_that_a_process_has(run: Run, taken_port: int) -> None:
 def test_a_port_that_the_lab_itself_has(run: Run, machine: FakeMachine, taken_port: int) -> None:
     host = {"name": "c1", "address": "203.0.113.11", "publish": [f"127.0.0.1:{taken_port}:80"]}
     ports = [{"host_ip": "127.0.0.1", "host_port": taken_port, "container_port": 80, "range": 1}]
+    machine.have_keys()
     machine.answer("containers", [made(run(hosts=[host]), Ports=ports)])
     assert run(hosts=[host])["problems"] == []
 
