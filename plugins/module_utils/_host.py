@@ -57,9 +57,9 @@ def nearest_existing(path: Path) -> Path:
 
 
 def free_bytes(path: Path) -> int:
-    """Bytes that are free for root on the file system of a path that exists."""
+    """Bytes that may be written to the file system of a path that exists."""
     status = os.statvfs(path)
-    return status.f_bfree * status.f_frsize
+    return status.f_bavail * status.f_frsize
 
 
 def _holds(process: Path, wanted: set[str]) -> bool:
