@@ -31,7 +31,6 @@ from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
 
 RELEASE_FILE = "release.json"
 CURRENT = "current"
-DEFAULT_INDEX = "https://pypi.org/simple"
 
 # Measured with Airflow 3.3.2 and the extras of our lock: 331 MB of packages and 108 MB of bytecode, and 700 MB in the
 # installer's cache. Rounded up to what also holds larger locks.

@@ -75,6 +75,10 @@ options:
         only the user who runs this can read.
       - When left out, it comes from E(UV_DEFAULT_INDEX), E(PIP_INDEX_URL) or pip's configuration on the host.
     type: str
+  default_index_url:
+    description: The public package index, from which uv is fetched where neither O(index_url) nor the host names another.
+    type: str
+    default: ""
 attributes:
   check_mode:
     support: full
@@ -216,7 +220,7 @@ class Builder:
                 target,
                 wheel=wheel["file"],
                 sha256=wheel["sha256"],
-                index_url=self.index.url or _core.DEFAULT_INDEX,
+                index_url=self.index.url or self.parameters["default_index_url"],
                 cache=self.cache,
                 fetch=self._fetch,
             )
@@ -310,6 +314,7 @@ def main() -> None:
                 "options": {"file": {"type": "str", "required": True}, "sha256": {"type": "str", "required": True}},
             },
             "index_url": {"type": "str", "no_log": True},
+            "default_index_url": {"type": "str", "default": ""},
         },
         required_one_of=[("uv", "uv_wheel")],
         supports_check_mode=True,
