@@ -185,4 +185,4 @@ def all_workers_stopped(request: pytest.FixtureRequest) -> t.Iterator[None]:
         yield
     finally:
         each("start")
-        deployed.ansible_playbook(platform.inventory, "playbooks/verify.yml", {})
+        deployed.ansible_playbook(platform.inventory, deployed.VERIFY, {})

@@ -23,20 +23,23 @@ import testinfra
 
 HERE = pathlib.Path(__file__).parent
 ROOT = HERE.parents[1]
+VERIFY = "playbooks/verify.yml"
 SEEK = (HERE / "seek.py").read_text(encoding="utf-8")
 
 Answer = t.TypeVar("Answer")
 
 
-def ansible_playbook(inventory: str, playbook: str, variables: dict[str, t.Any]) -> str:
-    """The output of a run; AssertionError with all of it where it failed."""
-    command = [pathlib.Path(sys.executable).with_name("ansible-playbook"), "--inventory", inventory]
+def ansible_playbook(
+    inventory: str, playbook: str, variables: dict[str, t.Any], *options: str, succeeds: bool = True
+) -> str:
+    """The output of a run; AssertionError with all of it where it does not end as awaited."""
+    command = [pathlib.Path(sys.executable).with_name("ansible-playbook"), "--inventory", inventory, *options]
     given = json.dumps(variables)
     environment = {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_INJECT_FACT_VARS": "false", **os.environ}
     done = subprocess.run(
         [*command, ROOT / playbook, "--extra-vars", given], env=environment, capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, f"{playbook} failed:\n{done.stdout}{done.stderr}"
+    assert (done.returncode == 0) is succeeds, f"{playbook} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
     return done.stdout
 
 

@@ -12,6 +12,7 @@ import typing as t
 import pytest
 
 from ansible_collections.airstack.backbone.tests.integration.deployed import (
+    VERIFY,
     Airflow,
     Platform,
     ansible_playbook,
@@ -75,6 +76,11 @@ def test_a_queue_of_another_team_is_an_import_error_that_names_both(
     assert f"'{trespass['queue']}'" in refusal
     assert f"'{trespass['source']}'" in refusal
     assert "trespasser" not in {dag["dag_id"] for dag in airflow.dags()}
+
+
+def test_the_doctor_names_the_file_that_is_refused(platform: Platform, trespass: dict[str, t.Any]) -> None:
+    output = ansible_playbook(platform.inventory, VERIFY, {"airflow_verify_timeout": 0}, succeeds=False)
+    assert f"source {trespass['source']}: trespasser.py cannot be imported" in output
 
 
 def test_every_source_has_runs_and_each_succeeds(platform: Platform, finished: list[dict[str, t.Any]]) -> None:

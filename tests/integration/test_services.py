@@ -71,6 +71,38 @@ def test_the_metadata_database_is_closed_to_workers_whatever_the_password(platfo
     assert "no pg_hba.conf entry" in answer
 
 
+START_UP = """
+import json, socket, struct, sys
+
+asked = json.load(sys.stdin)
+words = b"".join(word.encode() + bytes(1) for pair in asked["parameters"].items() for word in pair) + bytes(1)
+with socket.create_connection((asked["host"], asked["port"]), timeout=10) as connection:
+    connection.sendall(struct.pack("!ii", len(words) + 8, 3 << 16) + words)
+    print(connection.recv(4096).decode(errors="replace"))
+"""
+"""Asks to be let in (PostgreSQL's protocol 3.0, StartupMessage): the answer comes before a password is asked for."""
+
+
+def test_the_database_is_closed_to_hosts_that_have_no_business_there(platform: Platform) -> None:
+    database = platform.plan["database"]
+    entitled = {client["name"] for client in database["clients"]}
+    strangers = [
+        host["name"]
+        for host in platform.plan["hosts"]
+        if host["name"] not in entitled and database["host"] not in (host["name"], host["address"])
+    ]
+    if not strangers:
+        pytest.skip("needs a host of the platform that is no client of the database")
+    for user in (database["user"], database["results_user"]):
+        asked = {
+            "host": database["host"],
+            "port": database["port"],
+            "parameters": {"user": user, "database": database["name"]},
+        }
+        done = platform.run(strangers[0], shlex.join(["python3", "-c", START_UP]), stdin=json.dumps(asked), check=False)
+        assert "no pg_hba.conf entry" in done.stdout or "refused" in done.stderr, done
+
+
 def test_no_guest_is_a_user_of_the_broker(platform: Platform) -> None:
     broker = platform.plan["broker"]
     machine = next(host["name"] for host in platform.plan["hosts"] if broker["host"] in (host["name"], host["address"]))

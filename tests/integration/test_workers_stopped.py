@@ -9,7 +9,14 @@ import typing as t
 
 import pytest
 
-from ansible_collections.airstack.backbone.tests.integration.deployed import Airflow, Platform, at_once, wait_for
+from ansible_collections.airstack.backbone.tests.integration.deployed import (
+    VERIFY,
+    Airflow,
+    Platform,
+    ansible_playbook,
+    at_once,
+    wait_for,
+)
 
 pytestmark = [pytest.mark.disturbs, pytest.mark.usefixtures("workers_stopped")]
 
@@ -30,6 +37,12 @@ def test_a_log_reads_back_without_the_worker_that_wrote_it(
     for task, log in zip(tasks, logs, strict=True):
         assert f"s3://{platform.plan['log_store']['bucket']}/" in log, f"{task['task_id']}: {log}"
         assert task["id"] in log or "Task" in log, f"{task['task_id']}: {log}"
+
+
+def test_the_doctor_names_every_queue_that_nobody_consumes(platform: Platform) -> None:
+    output = ansible_playbook(platform.inventory, VERIFY, {"airflow_verify_timeout": 0}, succeeds=False)
+    for queue in platform.plan["broker"]["queues"]:
+        assert f"queue {queue}: no worker consumes it" in output
 
 
 @pytest.fixture(name="unmounted")
