@@ -40,6 +40,9 @@ sample output: |
   2  Hosts                  41.9     12        5
   3  Services and core      88.4    131       74
      total                 131.0    145       79
+
+  # A run that had nothing to do ends so
+  Nothing was changed.
 """
 
 import dataclasses
@@ -112,7 +115,7 @@ class Stages:
         }
 
     def table(self) -> list[str]:
-        """The table as lines for a person, the head first and the totals last."""
+        """The table as lines for a person: the head, a line for each stage, the totals, and whether nothing changed."""
         report = self.report()
         rows = [(str(number), stage) for number, stage in enumerate(report["stages"], start=1)]
         rows.append(("", {**report, "name": "total"}))
@@ -125,6 +128,8 @@ class Stages:
                 f"{number:>{number_width}}  {stage['name']:<{name_width}}  {stage['seconds']:>8.1f}"
                 f"  {stage['tasks']:>6}  {stage['changed']:>{len(changed)}}"
             )
+        if not report["changed"]:
+            lines.append("Nothing would be changed." if report["check_mode"] else "Nothing was changed.")
         return lines
 
 

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from ansible_collections.airstack.backbone.plugins.module_utils._model import demands, explain
@@ -15,11 +15,6 @@ def host_demands(plan: dict[str, Any], host: str) -> dict[str, Any]:
     return demands.of(host, plan)
 
 
-def preflight_problems(hostvars: Mapping[str, Any], hosts: list[str]) -> list[str]:
-    """What is in the way on each of the hosts, as preflight_info registered it in __preflight."""
-    return [f"{host}: {problem}" for host in hosts for problem in hostvars[host]["__preflight"]["problems"]]
-
-
 class FilterModule:
     """Filters over the plan."""
 
@@ -28,5 +23,4 @@ class FilterModule:
         return {
             "host_demands": host_demands,
             "plan_text": explain.text,
-            "preflight_problems": preflight_problems,
         }

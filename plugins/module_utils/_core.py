@@ -29,6 +29,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
 
+from ansible_collections.airstack.backbone.plugins.module_utils import _host
+
 RELEASE_FILE = "release.json"
 CURRENT = "current"
 
@@ -92,9 +94,9 @@ def space(root: Path, cache: Path) -> list[Space]:
     """Room for one more release and for the installer's cache, per file system that they are on."""
     needed: dict[int, Space] = {}
     for path, size in ((root, RELEASE_BYTES), (cache, CACHE_BYTES)):
-        existing = next(parent for parent in (path, *path.parents) if parent.exists())
+        existing = _host.nearest_existing(path)
         device = existing.stat().st_dev
-        earlier = needed.get(device, Space(str(path), shutil.disk_usage(existing).free, 0))
+        earlier = needed.get(device, Space(str(path), _host.free_bytes(existing), 0))
         needed[device] = Space(earlier.path, earlier.free, earlier.needed + size)
     return list(needed.values())
 

@@ -10,7 +10,7 @@ short_description: Tell what is needed to choose and to build a release of the c
 version_added: 0.1.0
 description:
   - Tells which releases of the core a host has, which one is current, which Python it would be built with, and how much
-    room there is. Changes nothing.
+    room there is. Changes nothing. A Python that is missing is told, and no failure of this module.
 options:
   path:
     description: The directory with the releases.
@@ -60,13 +60,18 @@ python:
     path:
       description: Its path, with every symlink resolved, so that it names one version for good.
       type: str
-      returned: success
+      returned: when it runs
       sample: /usr/bin/python3.11
     version:
       description: Its language version.
       type: str
-      returned: success
+      returned: when it runs
       sample: "3.11"
+    problem:
+      description: Why it cannot be used.
+      type: str
+      returned: when it does not run
+      sample: "/usr/bin/python3.13 cannot be run: No such file or directory"
 machine:
   description: The processor's architecture.
   returned: success
@@ -128,7 +133,19 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.airstack.backbone.plugins.module_utils import _core
 
-_PYTHON_ASKS = "import os, sys; print('%d.%d' % sys.version_info[:2]); print(os.path.realpath(sys.executable))"
+_QUESTION = "import os, sys; print('%d.%d' % sys.version_info[:2]); print(os.path.realpath(sys.executable))"
+
+
+def interpreter(module: AnsibleModule, python: str) -> dict[str, str]:
+    """Path and version of a Python, or the problem with it."""
+    try:
+        code, out, err = module.run_command([python, "-I", "-c", _QUESTION], handle_exceptions=False)
+    except OSError as error:
+        return {"problem": f"{python} cannot be run: {error.strerror}"}
+    if code != 0:
+        return {"problem": f"{python} does not run as a Python 3: {(err or out).strip()[:200]}"}
+    version, path = out.splitlines()
+    return {"path": path, "version": version}
 
 
 def main() -> None:
@@ -140,20 +157,10 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    python = module.params["python"]
-    try:
-        code, out, err = module.run_command([python, "-I", "-c", _PYTHON_ASKS], handle_exceptions=False)
-    except OSError as error:
-        module.fail_json(msg=f"{python} is to build the core and cannot be run: {error.strerror}.", exception=None)
-    if code != 0:
-        module.fail_json(
-            msg=f"{python} is to build the core and does not run as a Python 3: {(err or out).strip()}", exception=None
-        )
-    version, path = out.splitlines()
     root = Path(module.params["path"])
     module.exit_json(
         changed=False,
-        python={"path": path, "version": version},
+        python=interpreter(module, module.params["python"]),
         machine=platform.machine(),
         releases=[{"name": release.name, "is_complete": release.is_complete} for release in _core.releases(root)],
         current=_core.current(root),

@@ -9,8 +9,8 @@ module: preflight_info
 short_description: Tell whether a host can take what a platform puts on it
 version_added: 0.1.0
 description:
-  - Looks for ports that something else has taken, for too little disk space and for a missing Python, and returns every
-    problem at once. Nothing is changed, and problems are no failure of this module.
+  - Looks for ports that something else has taken and for too little disk space, and returns every problem at once.
+    Nothing is changed, and problems are no failure of this module.
 options:
   ports:
     description: TCP ports that must be free, or held by one of the given units.
@@ -52,15 +52,6 @@ options:
       unless:
         description: A path whose existence shows that the space is spent already.
         type: path
-  pythons:
-    description: Versions such as V(3.12), of which the host must have one at least.
-    type: list
-    elements: str
-    default: []
-  python:
-    description: The interpreter that must have one of O(pythons).
-    type: str
-    default: python3
 attributes:
   check_mode:
     support: full
@@ -80,10 +71,9 @@ EXAMPLES = r"""
         purpose: Airflow's api-server
         units: [airflow-api-server.service]
     space:
-      - path: /opt
-        bytes: 2147483648
-        purpose: Airflow's core
-    pythons: ["3.11", "3.12", "3.13"]
+      - path: /var
+        bytes: 1073741824
+        purpose: the database
   register: preflight
 """
 
@@ -97,7 +87,6 @@ problems:
     - "port 8080, for Airflow's api-server, is taken by nginx (process 812, nginx.service): stop it or choose another port"
 """
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -147,24 +136,6 @@ def space_problems(space: list[Demand]) -> list[str]:
     return problems
 
 
-def python_problems(module: AnsibleModule, pythons: list[str], python: str) -> list[str]:
-    """A Python that is missing or that none of the locks is for."""
-    if not pythons:
-        return []
-    supported = "it must be " + " or ".join(pythons)
-    executable = shutil.which(python)
-    if executable is None:
-        return [f"{python} is not on this host: {supported}; install it or set airflow_core_python"]
-    script = "import sys; print('%d.%d' % sys.version_info[:2])"
-    code, output, error = module.run_command([executable, "-c", script])
-    version = output.strip()
-    if code != 0:
-        return [f"{executable} does not run ({error.strip()[:200]}): {supported}; mend it or set airflow_core_python"]
-    if version not in pythons:
-        return [f"{executable} is Python {version}: {supported}; set airflow_core_python to one that is"]
-    return []
-
-
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
@@ -189,16 +160,10 @@ def main() -> None:
                     "unless": {"type": "path"},
                 },
             },
-            "pythons": {"type": "list", "elements": "str", "default": []},
-            "python": {"type": "str", "default": "python3"},
         },
         supports_check_mode=True,
     )
-    problems = [
-        *port_problems(module.params["ports"]),
-        *space_problems(module.params["space"]),
-        *python_problems(module, module.params["pythons"], module.params["python"]),
-    ]
+    problems = port_problems(module.params["ports"]) + space_problems(module.params["space"])
     module.exit_json(changed=False, problems=problems)
 
 

@@ -1,6 +1,9 @@
 # Copyright: Contributors to airstack.backbone
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What each host must offer before anything is changed on it: free ports, disk space, a Python that the core supports."""
+"""What each host must offer before anything is changed on it: free ports, and disk space for the services.
+
+What the core needs, its own role knows.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +12,8 @@ from typing import Any
 
 from .ports import SCHEDULER_HEALTH_PORT, TRIGGERER_LOG_PORT, WORKER_LOG_PORT
 
-GIB = 1024**3
-
-CORE_SPACE = 2 * GIB
-"""Two releases of the core (0.7 GiB each with bytecode) stand side by side while one replaces the other."""
-
-SERVICE_SPACE = GIB
+SERVICE_SPACE = 1024**3
 """The packages of a database, broker or object store and their first data."""
-
-PYTHONS = ("3.11", "3.12", "3.13")
-"""The versions that the core has a lock for."""
 
 
 def of(host: str, plan: Mapping[str, Any]) -> dict[str, Any]:
@@ -26,10 +21,8 @@ def of(host: str, plan: Mapping[str, Any]) -> dict[str, Any]:
 
     ports: {port, purpose, units}; a port may be taken already by one of our own units (shell patterns).
     space: {path, bytes, purpose, unless}; not demanded where the path ``unless`` exists, since it is spent already.
-    pythons: versions of which the host must have one, empty where it needs none.
     """
     components = [component for component in plan["components"] if host in component["hosts"]]
-    core = {"path": "/opt", "bytes": CORE_SPACE, "purpose": "Airflow's core", "unless": "/opt/airflow/core/current"}
     services = [service for service in _services(plan) if service["address"] == _address(host, plan)]
     return {
         "ports": [
@@ -37,13 +30,9 @@ def of(host: str, plan: Mapping[str, Any]) -> dict[str, Any]:
             *(port for component in components for port in _component_ports(component, plan)),
         ],
         "space": [
-            *(
-                {"path": "/var", "bytes": SERVICE_SPACE, "purpose": service["purpose"], "unless": service["data"]}
-                for service in services
-            ),
-            *([core] if components else []),
+            {"path": "/var", "bytes": SERVICE_SPACE, "purpose": service["purpose"], "unless": service["data"]}
+            for service in services
         ],
-        "pythons": list(PYTHONS) if components else [],
     }
 
 

@@ -90,6 +90,15 @@ def test_table_of_a_dry_run_says_what_would_change() -> None:
     ]
 
 
+@pytest.mark.parametrize(("check_mode", "text"), [(False, "Nothing was changed."), (True, "Nothing would be changed.")])
+def test_a_run_that_changed_nothing_says_so(check_mode: bool, text: str) -> None:
+    stages = Stages(started=0.0)
+    stages.begin("Plan", "a", now=0.0, check_mode=check_mode)
+    stages.count(changed=False)
+    stages.end(now=1.0)
+    assert stages.table()[-1] == text
+
+
 @pytest.mark.parametrize(("seconds", "text"), [(0.9, "0:00"), (59.99, "0:59"), (187, "3:07"), (3661, "61:01")])
 def test_elapsed(seconds: float, text: str) -> None:
     assert elapsed(seconds) == text

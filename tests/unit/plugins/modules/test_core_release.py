@@ -109,6 +109,20 @@ def test_a_release_is_built_and_becomes_the_current_one_once(run: Run, look: Run
     assert notes(host) == before
 
 
+def test_a_python_that_does_not_run_is_told(look: Run, tmp_path: Path) -> None:
+    script = tmp_path / "python9"
+    script.write_text("#!/bin/sh\necho not today >&2\nexit 3\n")
+    script.chmod(0o755)
+
+    assert look()["python"] == {
+        "path": str(Path(sys.executable).resolve()),
+        "version": f"{sys.version_info.major}.{sys.version_info.minor}",
+    }
+    missing = look(python="/not/there")["python"]
+    assert missing == {"problem": "/not/there cannot be run: No such file or directory"}
+    assert look(python=str(script))["python"] == {"problem": f"{script} does not run as a Python 3: not today"}
+
+
 def test_check_mode_tells_and_does_nothing(run: Run, look: Run, host: Path) -> None:
     result = run(check=True, release="1-a", sources="/not/there")
 
@@ -250,10 +264,3 @@ def test_info_names_the_interpreter_behind_all_symlinks(look: Run, host: Path) -
     }
     assert result["machine"] == os.uname().machine
     assert sum(space["needed"] for space in result["space"]) == 2_000_000_000
-
-
-def test_info_refuses_what_is_no_python(look: Run) -> None:
-    assert look(python="/no/python")["msg"] == (
-        "/no/python is to build the core and cannot be run: No such file or directory."
-    )
-    assert look(python="/bin/ls")["msg"].startswith("/bin/ls is to build the core and does not run as a Python 3: ")
