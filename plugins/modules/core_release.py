@@ -15,6 +15,8 @@ description:
   - A release that is complete is not built again. One whose build was cut short is.
   - Several runs on one host, and several hosts with one cache, wait for each other. What one of them has downloaded the
     others find in the cache.
+extends_documentation_fragment:
+  - airstack.backbone.attributes
 options:
   path:
     description: The directory with the releases. C(current) in it leads to the current one.
@@ -86,10 +88,6 @@ attributes:
   diff_mode:
     support: full
     description: Shows the current release before and after.
-  platform:
-    support: full
-    platforms: posix
-    description: Target systems on which the module runs.
 notes:
   - uv trusts the system's certificates, unless E(UV_SYSTEM_CERTS) says otherwise.
   - Only wheels are installed. A host has no compiler, and a build would run code that no hash covers.

@@ -11,6 +11,9 @@ version_added: 0.1.0
 description:
   - Tells which releases of the core a host has, which one is current, which Python it would be built with, and how much
     room there is. Changes nothing. A Python that is missing is told, and no failure of this module.
+extends_documentation_fragment:
+  - airstack.backbone.attributes
+  - airstack.backbone.attributes.info
 options:
   path:
     description: The directory with the releases.
@@ -24,17 +27,6 @@ options:
     description: The installer's cache.
     type: path
     default: /var/cache/uv
-attributes:
-  check_mode:
-    support: full
-    description: Can run in check mode, where it does the same.
-  diff_mode:
-    support: none
-    description: Nothing is changed, so there is no difference to show.
-  platform:
-    support: full
-    platforms: posix
-    description: Target systems on which the module runs.
 author:
   - Airstack Founders (@airstack)
 seealso:

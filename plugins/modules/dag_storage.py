@@ -14,6 +14,8 @@ description:
     that is made once, so that M(airstack.backbone.dag_storage_info) can tell that a reader sees the same storage.
   - A storage that belongs to another environment is refused.
   - Directories of sources that are no longer described stay, with all their releases. The module names them in a warning.
+extends_documentation_fragment:
+  - airstack.backbone.attributes
 options:
   path:
     description: The root of the storage. A symlink there is followed.
@@ -53,10 +55,6 @@ attributes:
   diff_mode:
     support: full
     description: Shows each directory that is made or corrected.
-  platform:
-    support: full
-    platforms: posix
-    description: Target systems on which the module runs.
 author:
   - Airstack Founders (@airstack)
 seealso:

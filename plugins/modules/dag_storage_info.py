@@ -10,6 +10,9 @@ short_description: Tell whether a host sees the storage that DAGs are published 
 version_added: 0.1.0
 description:
   - Looks at the storage as a reader has it, and returns what is wrong with it. That is no failure of this module.
+extends_documentation_fragment:
+  - airstack.backbone.attributes
+  - airstack.backbone.attributes.info
 options:
   path:
     description: The root of the storage.
@@ -30,17 +33,6 @@ options:
     description: The sentinel file's name.
     type: str
     default: .airflow-dag-storage
-attributes:
-  check_mode:
-    support: full
-    description: Changes nothing.
-  diff_mode:
-    support: none
-    description: Changes nothing.
-  platform:
-    support: full
-    platforms: posix
-    description: Target systems on which the module runs.
 author:
   - Airstack Founders (@airstack)
 seealso:

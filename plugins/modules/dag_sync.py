@@ -21,6 +21,8 @@ description:
   - Everything that cannot be published is reported at once. These are symbolic links that are absolute or climb out of
     the source, devices, pipes and sockets, names with line breaks or other control characters, and a source without
     any file.
+extends_documentation_fragment:
+  - airstack.backbone.attributes
 options:
   storage:
     description: The root of the DAG storage on the managed host, as M(airstack.backbone.dag_storage) lays it out.
@@ -92,10 +94,6 @@ attributes:
   diff_mode:
     support: full
     description: Shows the paths that change, and the text of small files.
-  platform:
-    support: full
-    platforms: posix
-    description: Target systems on which the module runs.
 author:
   - Airstack Founders (@airstack)
 seealso:

@@ -17,6 +17,8 @@ description:
   - Secrets neither stand in a diff nor in the system's log, while the other files keep their real diff, so that a task
     needs no C(no_log) that would hide everything.
   - Says in RV(changed_for) what has to be restarted.
+extends_documentation_fragment:
+  - airstack.backbone.attributes
 options:
   directories:
     description: Directories to make (parents first) or to correct. None is ever removed.
@@ -115,10 +117,6 @@ attributes:
   diff_mode:
     support: full
     description: Shows the difference of each file. Of a secret, only that it is another one.
-  platform:
-    support: full
-    platforms: posix
-    description: Target systems on which the module runs.
 notes:
   - A changed file is a new file. Extended attributes, access control lists and hard links of the former one are not
     kept. Its SELinux context is the policy's own.

@@ -16,6 +16,9 @@ description:
   - Waits until all is well, until what is wrong is nothing that time would mend, or until O(timeout).
   - Changes nothing. The broker is asked by passive declarations of its queues, which any RabbitMQ answers, one that a
     cloud manages included.
+extends_documentation_fragment:
+  - airstack.backbone.attributes
+  - airstack.backbone.attributes.info
 options:
   plan:
     description: The plan, as M(airstack.backbone.plan) returns it.
@@ -42,13 +45,6 @@ options:
     description: Seconds to wait. With V(0), and in check mode where O(python) is missing, looks once.
     type: int
     default: 180
-attributes:
-  check_mode:
-    support: full
-    description: Changes nothing.
-  diff_mode:
-    support: none
-    description: Changes nothing.
 author:
   - Airstack Founders (@airstack)
 notes:

@@ -12,6 +12,9 @@ description:
   - Compares a lab, as an inventory describes it, with the containers, networks, volumes and images on this machine, and
     returns what has to be made, started or removed, and everything that stands in the way.
   - Nothing is changed, and problems are no failure of this module.
+extends_documentation_fragment:
+  - airstack.backbone.attributes
+  - airstack.backbone.attributes.info
 options:
   name:
     description: The lab's name, with which the names of its containers and volumes begin; also its network's name.
@@ -76,13 +79,6 @@ options:
     description: Disk space that each host needs, in MiB.
     type: int
     default: 0
-attributes:
-  check_mode:
-    support: full
-    description: Changes nothing.
-  diff_mode:
-    support: none
-    description: Changes nothing.
 author:
   - Airstack Founders (@airstack)
 """

@@ -13,17 +13,10 @@ description:
     it, and returns everything that follows from it, such as names, routes, timeouts and hosts.
   - Runs on the controller alone. Nothing is connected to and nothing is changed.
   - Every problem is reported at once, each with the variable, the value found and what would be right.
+extends_documentation_fragment:
+  - airstack.backbone.attributes.info
+  - airstack.backbone.attributes.controller
 options: {}
-attributes:
-  check_mode:
-    support: full
-    description: Can run in check mode, where it does the same.
-  diff_mode:
-    support: none
-    description: Nothing is changed, so there is no difference to show.
-  action:
-    support: full
-    description: Runs on the controller, without a connection.
 author:
   - Airstack Founders (@airstack)
 notes:

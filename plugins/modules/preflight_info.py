@@ -11,6 +11,9 @@ version_added: 0.1.0
 description:
   - Looks for ports that something else has taken and for too little disk space, and returns every problem at once.
     Nothing is changed, and problems are no failure of this module.
+extends_documentation_fragment:
+  - airstack.backbone.attributes
+  - airstack.backbone.attributes.info
 options:
   ports:
     description: TCP ports that must be free, or held by one of the given units.
@@ -52,13 +55,6 @@ options:
       unless:
         description: A path whose existence shows that the space is spent already.
         type: path
-attributes:
-  check_mode:
-    support: full
-    description: Changes nothing.
-  diff_mode:
-    support: none
-    description: Changes nothing.
 author:
   - Airstack Founders (@airstack)
 """

@@ -12,18 +12,14 @@ description:
   - Runs a shell command that does nothing on the host, again and again until it succeeds or O(timeout) is over.
   - A host that cannot be reached fails with one message, which names it, its address, its user and the obstacle. It needs no
     Python on the host, other than M(ansible.builtin.wait_for_connection).
+extends_documentation_fragment:
+  - airstack.backbone.attributes.info
 options:
   timeout:
     description: For how many seconds a host that does not answer is tried again.
     type: int
     default: 60
 attributes:
-  check_mode:
-    support: full
-    description: Changes nothing.
-  diff_mode:
-    support: none
-    description: Changes nothing.
   action:
     support: full
     description: Runs over the host's connection, without a module on the host.

@@ -12,6 +12,8 @@ description:
   - Takes each needed secret from the variable C(airflow_secret_<name>), else from the file of its name in O(directory).
   - A secret that is in neither place is made once, and kept in O(directory) with mode 0600.
   - Runs on the controller alone.
+extends_documentation_fragment:
+  - airstack.backbone.attributes.controller
 options:
   needed:
     description: The secrets that the plan asks for.
@@ -47,9 +49,6 @@ attributes:
   diff_mode:
     support: none
     description: Secrets are not shown.
-  action:
-    support: full
-    description: Runs on the controller, without a connection.
 author:
   - Airstack Founders (@airstack)
 seealso:

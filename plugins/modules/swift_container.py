@@ -14,6 +14,7 @@ description:
     who are no administrators use a bucket through S3.
   - The containers that were there and their objects stay. None is ever removed.
 extends_documentation_fragment:
+  - airstack.backbone.attributes
   - airstack.backbone.swift
 options:
   name:

@@ -11,19 +11,14 @@ version_added: 0.1.0
 description:
   - Returns containers with their access control lists and sizes.
 extends_documentation_fragment:
+  - airstack.backbone.attributes
+  - airstack.backbone.attributes.info
   - airstack.backbone.swift
 options:
   names:
     description: The containers to look at. All that the account has, when left out. One that is missing is not returned.
     type: list
     elements: str
-attributes:
-  check_mode:
-    support: full
-    description: Changes nothing.
-  diff_mode:
-    support: none
-    description: Changes nothing.
 author:
   - Airstack Founders (@airstack)
 seealso:

@@ -15,6 +15,8 @@ description:
   - Lets systemd read changed unit files anew where that is needed.
   - A unit that is stopped or restarted may take hours to finish its work. It is waited for as long as O(patience) says,
     and is named in RV(draining) when it takes longer; it stops or restarts by itself when its work is done.
+extends_documentation_fragment:
+  - airstack.backbone.attributes
 options:
   units:
     description: The units.

@@ -12,6 +12,9 @@ description:
   - Looks at several units in one round trip.
   - A unit runs with an old configuration when a file that it reads at its start is newer than its process. That holds
     as well after a run that wrote the files and failed before it restarted the unit.
+extends_documentation_fragment:
+  - airstack.backbone.attributes
+  - airstack.backbone.attributes.info
 options:
   units:
     description:
@@ -24,13 +27,6 @@ options:
     type: list
     elements: str
     default: []
-attributes:
-  check_mode:
-    support: full
-    description: Changes nothing.
-  diff_mode:
-    support: none
-    description: Changes nothing.
 author:
   - Airstack Founders (@airstack)
 notes:

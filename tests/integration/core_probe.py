@@ -52,12 +52,12 @@ for name in [name for name in os.environ if name.startswith("AIRFLOW")]:
     del os.environ[name]
 os.environ.update(SETTINGS)
 
-from airflow.dag_processing.bundles.manager import DagBundlesManager  # noqa: E402
-from airflow.dag_processing.dagbag import BundleDagBag  # noqa: E402
-from airflow.serialization.serialized_objects import DagSerialization  # noqa: E402
-from celery import Celery  # noqa: E402
+from airflow.dag_processing.bundles.manager import DagBundlesManager
+from airflow.dag_processing.dagbag import BundleDagBag
+from airflow.serialization.serialized_objects import DagSerialization
+from celery import Celery
 
-from airflow_backbone.celery_config import CELERY_CONFIG, with_pool, with_quorum_queues  # noqa: E402
+from airflow_backbone.celery_config import CELERY_CONFIG, with_pool, with_quorum_queues
 
 HEADER = """
 from airflow.sdk import DAG, TaskGroup, setup, task, teardown

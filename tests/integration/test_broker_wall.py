@@ -33,9 +33,9 @@ if MISSING:
     pytest.skip(f"the broker's wall needs {' and '.join(MISSING)} in the environment", allow_module_level=True)
 
 sys.path.insert(0, str(Path(__file__).parent))
-import wall_app  # noqa: E402
-from amqp.exceptions import AccessRefused, AMQPError, NotFound  # noqa: E402
-from kombu import Connection  # noqa: E402
+import wall_app
+from amqp.exceptions import AccessRefused, AMQPError, NotFound
+from kombu import Connection
 
 PLAN = wall_app.broker()
 MINE, OTHER = PLAN["pools"][:2]

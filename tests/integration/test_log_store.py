@@ -34,9 +34,9 @@ boto3 = pytest.importorskip("boto3", reason="the log store's wall needs boto3, w
 if MISSING:
     pytest.skip(f"the log store's wall needs {' and '.join(MISSING)} in the environment", allow_module_level=True)
 
-from boto3.s3.transfer import TransferConfig  # noqa: E402
-from botocore.config import Config  # noqa: E402
-from botocore.exceptions import ClientError  # noqa: E402
+from boto3.s3.transfer import TransferConfig
+from botocore.config import Config
+from botocore.exceptions import ClientError
 
 STORE = json.loads(Path(os.environ["AIRFLOW_PLAN"]).read_text(encoding="utf-8"))["log_store"]
 OWN = STORE["object_store"]

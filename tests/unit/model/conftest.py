@@ -1,8 +1,9 @@
-"""A platform of two teams, as the local inventory describes it."""
+# Copyright: Contributors to airstack.backbone
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+"""The hosts of a platform of two teams."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import pytest
 
@@ -16,22 +17,6 @@ GROUPS = {
     "airflow_workers_etl": ["worker-etl1"],
     "airflow_workers_ml": ["worker-ml1"],
 }
-
-
-@pytest.fixture
-def variables() -> dict[str, Any]:
-    return {
-        "airflow_environment": "local",
-        "airflow_longest_task": "8h",
-        "airflow_dag_sources": [
-            {"name": "etl", "path": "/dags/etl", "queues": ["etl", "etl_highmem"]},
-            {"name": "ml", "path": "/dags/ml", "queues": ["ml"]},
-        ],
-        "airflow_worker_pools": [
-            {"name": "etl", "queues": ["etl", "etl_highmem"], "concurrency": 4},
-            {"name": "ml", "queues": ["ml"]},
-        ],
-    }
 
 
 @pytest.fixture

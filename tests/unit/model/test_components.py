@@ -19,21 +19,6 @@ def planned(variables: dict[str, Any], inventory: Inventory) -> dict[str, Any]:
 
 
 @pytest.fixture
-def endpoints(planned: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "database": {
-            **{key: planned["database"][key] for key in ("host", "port", "name", "user", "results_user")},
-            "secret": "database",
-            "results_secret": "database_results",
-            "scheme": "postgresql+psycopg2",
-        },
-        "broker": {**planned["broker"], "scheme": "amqp", "secret": "broker"},
-        "dag_storage": planned["dag_storage"],
-        "log_store": planned["log_store"],
-    }
-
-
-@pytest.fixture
 def secrets(planned: dict[str, Any]) -> dict[str, str]:
     return {secret["name"]: f"<{secret['name']}@>" for secret in planned["secrets"]}
 

@@ -9,6 +9,7 @@ import sys
 import zipfile
 from io import BytesIO
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
@@ -111,8 +112,6 @@ def test_a_link_is_found_in_all_forms_that_indexes_write(href: str, found: str |
 
 @given(user=st.text(st.characters(codec="ascii"), min_size=1), password=st.text(st.characters(codec="ascii")))
 def test_credentials_in_a_url_are_taken_apart(user: str, password: str) -> None:
-    from urllib.parse import quote  # noqa: PLC0415
-
     url = f"https://{quote(user, safe='')}:{quote(password, safe='')}@packages.example.com:8443/simple/?a=b"
     assert _core.without_credentials(url) == ("https://packages.example.com:8443/simple/?a=b", user, password)
 

@@ -1,0 +1,42 @@
+# Copyright: Contributors to airstack.backbone
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+"""A platform of two teams, as the local inventory describes it, and the endpoints of its services."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture
+def variables() -> dict[str, Any]:
+    return {
+        "airflow_environment": "local",
+        "airflow_longest_task": "8h",
+        "airflow_dag_sources": [
+            {"name": "etl", "path": "/dags/etl", "queues": ["etl", "etl_highmem"]},
+            {"name": "ml", "path": "/dags/ml", "queues": ["ml"]},
+        ],
+        "airflow_worker_pools": [
+            {"name": "etl", "queues": ["etl", "etl_highmem"], "concurrency": 4},
+            {"name": "ml", "queues": ["ml"]},
+        ],
+    }
+
+
+@pytest.fixture
+def endpoints(planned: dict[str, Any]) -> dict[str, Any]:
+    """What the roles of the services say of them, for the plan that a folder's own fixture `planned` makes."""
+    return {
+        "database": {
+            **{key: planned["database"][key] for key in ("host", "port", "name", "user", "results_user")},
+            "secret": "database",
+            "results_secret": "database_results",
+            "scheme": "postgresql+psycopg2",
+        },
+        "broker": {**planned["broker"], "scheme": "amqp", "secret": "broker"},
+        "dag_storage": planned["dag_storage"],
+        "log_store": planned["log_store"],
+    }
