@@ -124,7 +124,10 @@ class Pool:
 
 @dataclass(frozen=True)
 class Description:
-    """A description whose every value is of the right kind. Fields are VARIABLES without the prefix airflow_."""
+    """A description whose every value is of the right kind. Fields are VARIABLES without the prefix airflow_.
+
+    unread: names of the fields that stand empty or at their default because what the variable holds is wrong.
+    """
 
     environment: str
     version: str
@@ -148,31 +151,35 @@ class Description:
     admin_user: str
     settings: dict[str, dict[str, str]]
     secrets_required: bool
+    unread: frozenset[str]
 
 
-def read(variables: Mapping[str, Any]) -> tuple[Description | None, list[Problem]]:
-    """The description that the variables give, or None and everything that is wrong with them.
+def read(variables: Mapping[str, Any]) -> tuple[Description, list[Problem]]:
+    """The description that the variables give, and everything that is wrong with them.
 
     variables: what the inventory defines, by name; a variable of VARIABLES that is absent or None takes its default.
     Other names are looked at for slips of the pen alone: they may belong to a role.
     """
     problems: list[Problem] = [*_slips(variables)]
-    values = {
-        name.removeprefix("airflow_"): read_entry(entry, variables.get(name), name, problems)
-        for name, entry in VARIABLES.items()
-    }
-    if problems:
-        return None, problems
+    values: dict[str, Any] = {}
+    unread = set()
+    for name, entry in VARIABLES.items():
+        field = name.removeprefix("airflow_")
+        before = len(problems)
+        values[field] = read_entry(entry, variables.get(name), name, problems)
+        if len(problems) > before:
+            values[field] = entry.default
+            unread.add(field)
     values["dag_sources"] = tuple(
         Source(
             source["name"], source["path"], tuple(source["queues"]), source["subdirectory"], tuple(source["exclude"])
         )
-        for source in values["dag_sources"]
+        for source in values["dag_sources"] or ()
     )
     values["worker_pools"] = tuple(
-        Pool(pool["name"], tuple(pool["queues"]), pool["concurrency"]) for pool in values["worker_pools"]
+        Pool(pool["name"], tuple(pool["queues"]), pool["concurrency"]) for pool in values["worker_pools"] or ()
     )
-    return Description(**values), []
+    return Description(**values, unread=frozenset(unread)), problems
 
 
 def _slips(variables: Mapping[str, Any]) -> list[Problem]:

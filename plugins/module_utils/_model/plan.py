@@ -38,15 +38,14 @@ def make(variables: Mapping[str, Any], inventory: Inventory) -> tuple[dict[str, 
     inventory: groups and addresses of the hosts.
     """
     described, problems = description.read(variables)
-    if described is None:
-        return None, problems
     routing = Routing(described.dag_sources, described.worker_pools)
-    problems = [*_reserved(described), *routing.problems(), *_placement_problems(described, inventory)]
-    if problems:
-        return None, problems
-    made = _plan(described, inventory, routing)
-    problems = settings.problems(made)
-    return (None, problems) if problems else (made, [])
+    problems += settings.problems(described.settings)
+    problems += _placement_problems(described, inventory)
+    if "worker_pools" not in described.unread:
+        problems += _reserved(described)
+    if not described.unread & {"dag_sources", "worker_pools"}:
+        problems += routing.problems()
+    return (None, problems) if problems else (_plan(described, inventory, routing), [])
 
 
 def worker_group(pool: str) -> str:

@@ -77,14 +77,13 @@ def merged(*layers: Mapping[str, Mapping[str, str]]) -> Settings:
     return result
 
 
-def problems(plan: Mapping[str, Any]) -> list[Problem]:
-    """The user's settings that contradict what the plan decides, or that are secrets."""
-    unknown = {"dag_storage": {"path": ""}, "log_store": {"url": ""}}
-    pool = plan["pools"][0]
-    decided = merged(*(own(kind, pool if kind == "worker" else None, plan, unknown) for kind in _OF_KIND))
+def problems(settings: Mapping[str, Mapping[str, str]]) -> list[Problem]:
+    """The user's settings that contradict what every plan decides, or that are secrets."""
+    pool = {"name": "", "sources": []}
+    decided = merged(*(own(kind, pool if kind == "worker" else None, _ANY_PLAN, _ANY_ENDPOINTS) for kind in _OF_KIND))
     return [
         Problem(f"airflow_settings.{section}.{key}", value, "left out: " + reason)
-        for section, keys in plan["settings"].items()
+        for section, keys in settings.items()
         for key, value in keys.items()
         for reason in [_taken(section, key, decided)]
         if reason
@@ -124,6 +123,14 @@ def _worker(plan: Mapping[str, Any]) -> Settings:
         "workers": {"max_failed_heartbeats": str(timeouts.MAX_FAILED_HEARTBEATS)},
     }
 
+
+_ANY_PLAN: dict[str, Any] = {
+    "api": {"url": "", "port": 0, "execution_url": ""},
+    "sources": [],
+    "timeouts": {"task_queued": {"seconds": 0}, "task_heartbeat": {"seconds": 0}},
+}
+_ANY_ENDPOINTS = {"dag_storage": {"path": ""}, "log_store": {"url": ""}}
+"""Which settings are decided is the same in every plan, whatever their values."""
 
 CELERY_CONFIG = "airflow_backbone.celery_config.CELERY_CONFIG"
 

@@ -202,7 +202,37 @@ def test_a_person_reads_every_name_in_the_text(variables: Variables, inventory: 
     assert [word for word in words if word not in text and word != "backbone1"] == []
 
 
-def test_a_report_counts_and_numbers(variables: Variables) -> None:
-    _made, wrong = plan.make({**variables, "airflow_api_port": "x" * 500}, Inventory())
+def test_mistakes_of_every_kind_come_at_once(variables: Variables) -> None:
+    hosts = {"airflow_broker": ["backbone1"], "airflow_control": ["control1"], "airflow_workers_etl": ["worker-etl1"]}
+    wrong = {
+        **variables,
+        "airflow_version": "2.10.0",
+        "airflow_platform": "nomad",
+        "airflow_settings": {"core": {"executor": "LocalExecutor", "fernet_key": "x"}},
+        "airflow_dag_sources": [{"name": "etl", "path": "/dags/etl", "queues": ["etl", "nowhere"]}],
+        "airflow_apiport": 80,
+    }
+    _made, found = plan.make(wrong, Inventory(hosts))
+    assert {problem.variable for problem in found} == {
+        "airflow_apiport",
+        "airflow_version",
+        "airflow_platform",
+        "airflow_settings.core.executor",
+        "airflow_settings.core.fernet_key",
+        "groups['airflow_database']",
+        "groups['airflow_workers_ml']",
+        "airflow_dag_sources[0].queues[1]",
+        "airflow_worker_pools[1].queues",
+    }
+
+
+def test_what_follows_from_an_unreadable_variable_is_no_problem(variables: Variables, inventory: Inventory) -> None:
+    for name in ("airflow_dag_sources", "airflow_worker_pools"):
+        _made, found = plan.make({**variables, name: "none"}, inventory)
+        assert [problem.variable for problem in found] == [name]
+
+
+def test_a_report_counts_and_numbers(variables: Variables, inventory: Inventory) -> None:
+    _made, wrong = plan.make({**variables, "airflow_api_port": "x" * 500}, inventory)
     assert problems.report(wrong).splitlines()[0] == "The deployment description has one problem; nothing was changed."
     assert len(problems.report(wrong)) < 300
