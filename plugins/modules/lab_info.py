@@ -317,7 +317,7 @@ def taken(ports: list[_lab.Port]) -> dict[tuple[str, int], str]:
                 listener.bind((port.address, port.port))
                 listener.listen(1)
             except OSError as error:
-                found[port.address, port.port] = holder(port.port) or str(error.strerror)
+                found[port.address, port.port] = holder(port.port) or f"something else ({error.strerror})"
     return found
 
 

@@ -80,7 +80,7 @@ problems:
   type: list
   elements: str
   sample:
-    - "port 8080, for Airflow's api-server, is taken by nginx (process 812, nginx.service): stop it or choose another port"
+    - "port 8080, for Airflow's api-server, is taken by nginx (process 812, nginx.service): stop that first"
 """
 
 from pathlib import Path
@@ -106,8 +106,7 @@ def port_problems(ports: list[Demand]) -> list[str]:
         for pid, name, unit in strangers[:1]:
             where = f"process {pid}" + (f", {unit}" if unit else "")
             problems.append(
-                f"port {demand['port']}, for {demand['purpose']}, is taken by {name} ({where}):"
-                " stop it or choose another port"
+                f"port {demand['port']}, for {demand['purpose']}, is taken by {name} ({where}): stop that first"
             )
     return problems
 

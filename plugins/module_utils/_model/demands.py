@@ -64,4 +64,5 @@ def _component_ports(component: Mapping[str, Any], plan: Mapping[str, Any]) -> l
     if component["kind"] not in ports:
         return []
     unit = "airflow-worker-*.service" if component["kind"] == "worker" else f"airflow-{component['name']}.service"
-    return [{"port": ports[component["kind"]], "purpose": f"Airflow's {component['name']}", "units": [unit]}]
+    choice = " (airflow_api_port)" if component["kind"] == "api-server" else ""
+    return [{"port": ports[component["kind"]], "purpose": f"Airflow's {component['name']}{choice}", "units": [unit]}]
