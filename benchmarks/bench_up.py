@@ -2,7 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """How long `make up` takes from nothing, and again: per stage, with the number of tasks and of changes.
 
-Removes the lab of inventories/local first, its packages' cache and image included, and leaves it up.
+Works in a clone of the last commit, as a newcomer would, with empty caches of packages. Removes the lab of
+inventories/local first and in the end.
 """
 
 from __future__ import annotations
@@ -19,22 +20,35 @@ from typing import Any
 from performance_page import ROOT, table, write
 
 MAKE = shutil.which("make") or "/usr/bin/make"
+GIT = shutil.which("git") or "/usr/bin/git"
 
 
-def make(target: str, report: Path) -> dict[str, Any]:
-    """Run a target of the Makefile; what its playbook's stages reported, with the seconds of the whole command."""
-    environment = {**os.environ, "AIRSTACK_STAGES_REPORT": str(report)}
+def make(target: str, folder: Path) -> dict[str, Any]:
+    """Run a target of the Makefile in folder/backbone.
+
+    Returns what its playbook's stages reported, with the seconds of the whole command as `command`.
+    """
+    report = folder / "stages.json"
+    environment = {
+        **os.environ,
+        "AIRSTACK_STAGES_REPORT": str(report),
+        "PIP_NO_CACHE_DIR": "1",
+        "UV_CACHE_DIR": str(folder / "uv"),
+    }
     begin = time.monotonic()
-    subprocess.run([MAKE, target], cwd=ROOT, env=environment, check=True)
+    subprocess.run([MAKE, target], cwd=folder / "backbone", env=environment, check=True)
     return {**json.loads(report.read_text(encoding="utf-8")), "command": time.monotonic() - begin}
 
 
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as folder:
-        report = Path(folder, "stages.json")
-        make("down", report)
-        cold = make("up", report)
-        second = make("up", report)
+    subprocess.run([MAKE, "down"], cwd=ROOT, check=True)
+    with tempfile.TemporaryDirectory() as name:
+        subprocess.run([GIT, "clone", "--quiet", ROOT, Path(name, "backbone")], check=True)
+        try:
+            cold = make("up", Path(name))
+            second = make("up", Path(name))
+        finally:
+            make("down", Path(name))
     rows: list[tuple[object, ...]] = [
         (
             first["name"],

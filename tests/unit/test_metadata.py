@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import pathlib
 import re
+import subprocess
+import sys
 
 import ansible_collections.ansible.posix as installed_beside
 import yaml
@@ -37,6 +39,12 @@ def used_collections() -> set[str]:
 def test_dependencies_are_the_collections_in_use() -> None:
     galaxy = yaml.safe_load((ROOT / "galaxy.yml").read_text(encoding="utf-8"))
     assert set(galaxy["dependencies"]) == used_collections()
+
+
+def test_the_changelog_and_its_fragments_hold() -> None:
+    linter = pathlib.Path(sys.executable).with_name("antsibull-changelog")
+    checked = subprocess.run([linter, "lint"], cwd=ROOT, check=False, capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
 def test_the_action_group_names_every_module() -> None:
