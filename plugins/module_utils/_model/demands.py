@@ -11,13 +11,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from .ports import SCHEDULER_HEALTH_PORT, TRIGGERER_LOG_PORT, WORKER_LOG_PORT
+from .problems import Problem
 
 SERVICE_SPACE = 1024**3
 """The packages of a database, broker or object store and their first data."""
 
 
 def of(host: str, plan: Mapping[str, Any]) -> dict[str, Any]:
-    """The demands on one host of the plan.
+    """The demands on one host: none where the plan puts nothing on it, as on a host of a pool that is gone.
 
     ports: {port, purpose, units}; a port may be taken already by one of our own units (shell patterns).
     space: {path, bytes, purpose, unless}; not demanded where the path ``unless`` exists, since it is spent already.
@@ -36,8 +37,21 @@ def of(host: str, plan: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _address(host: str, plan: Mapping[str, Any]) -> str:
-    return next(each["address"] for each in plan["hosts"] if each["name"] == host)
+def collisions(plan: Mapping[str, Any]) -> list[Problem]:
+    """Two parts of the platform that want one port of one host."""
+    problems = []
+    for host in (each["name"] for each in plan["hosts"]):
+        taken: dict[int, str] = {}
+        for port in of(host, plan)["ports"]:
+            if port["port"] in taken:
+                right = f"a host without {taken[port['port']]}, which has that port, or another port"
+                problems.append(Problem(f"{port['purpose']} on {host}", port["port"], right))
+            taken.setdefault(port["port"], port["purpose"])
+    return problems
+
+
+def _address(host: str, plan: Mapping[str, Any]) -> str | None:
+    return next((each["address"] for each in plan["hosts"] if each["name"] == host), None)
 
 
 def _services(plan: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -19,6 +19,12 @@ from .problems import Problem
 
 Field = Callable[[Any, str, list[Problem]], Any]
 
+CONTROL = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
+"""Control characters and whatever else ends a line to one reader or another."""
+
+LONGEST_INTEGER = 128
+"""Bits; no setting of Airflow's holds more, and Python writes none without end."""
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -90,7 +96,8 @@ def duration(value: Any, where: str, problems: list[Problem]) -> int | None:
 
 def scalar(value: Any, where: str, problems: list[Problem]) -> str | None:
     """A text, number or truth value, given as the text that an ini file holds."""
-    if isinstance(value, (str, int, float)) and "\n" not in str(value) and "\0" not in str(value):
+    is_plain = isinstance(value, (str, float)) or (isinstance(value, int) and value.bit_length() <= LONGEST_INTEGER)
+    if is_plain and not CONTROL.search(str(value)):
         return str(value)
     problems.append(Problem(where, value, "a text on one line, a number, true or false"))
     return None

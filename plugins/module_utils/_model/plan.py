@@ -7,10 +7,11 @@ Pure: no I/O, no Ansible, no secret. The result is a plain dictionary, which eve
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
-from . import description, secrets, settings, timeouts
+from . import demands, description, secrets, settings, timeouts
 from .description import Description, Pool
 from .inventory import Inventory
 from .problems import Problem
@@ -18,6 +19,9 @@ from .routing import Routing
 
 SENTINEL = ".airflow-dag-storage"
 """The file whose presence tells the DAG share from an empty mount point."""
+
+ADDRESS = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
+"""An IPv4 address or a host name (RFC 1123), not an IPv6 address, whose form differs from place to place."""
 
 CENTRAL = {
     "api-server": "airflow_api_servers",
@@ -45,7 +49,11 @@ def make(variables: Mapping[str, Any], inventory: Inventory) -> tuple[dict[str, 
         problems += _reserved(described)
     if not described.unread & {"dag_sources", "worker_pools"}:
         problems += routing.problems()
-    return (None, problems) if problems else (_plan(described, inventory, routing), [])
+    if problems:
+        return None, problems
+    made = _plan(described, inventory, routing)
+    problems = demands.collisions(made)
+    return (None, problems) if problems else (made, [])
 
 
 def worker_group(pool: str) -> str:
@@ -81,7 +89,32 @@ def _placement_problems(described: Description, inventory: Inventory) -> list[Pr
         for group, purpose in needed.items()
         if not inventory.groups.get(group)
     ]
-    return empty + _outside_control(inventory) + _crowded(described, inventory)
+    return [
+        *empty,
+        *_more_than_one(inventory),
+        *_outside_control(inventory),
+        *_crowded(described, inventory),
+        *_unreachable(inventory),
+    ]
+
+
+def _more_than_one(inventory: Inventory) -> list[Problem]:
+    """The services that stand on one host each."""
+    return [
+        Problem(f"groups['{group}']", list(hosts), "one host: what the platform sets up there runs on one host alone")
+        for group in (*SERVICE_GROUPS.values(), "airflow_object_store")
+        for hosts in [inventory.groups.get(group, ())]
+        if len(hosts) > 1
+    ]
+
+
+def _unreachable(inventory: Inventory) -> list[Problem]:
+    """Addresses that stand in URLs, listen directives and access lists alike."""
+    return [
+        Problem(f"hostvars['{host}'].airflow_address", address, "an IPv4 address or a host name")
+        for host, address in inventory.addresses.items()
+        if not ADDRESS.fullmatch(address)
+    ]
 
 
 def _outside_control(inventory: Inventory) -> list[Problem]:

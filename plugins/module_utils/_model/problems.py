@@ -4,10 +4,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
 LONGEST_FOUND = 120
+
+NOT_SHOWN = "(not shown)"
+"""Stands for a value that may be a secret."""
+
+_CREDENTIALS = re.compile(r"//[^/@\s]*@")
 
 
 @dataclass(frozen=True)
@@ -24,8 +30,17 @@ class Problem:
     right: str
 
     def __str__(self) -> str:
-        found = "nothing" if self.found is None else shorten(repr(self.found))
-        return f"{self.variable}: found {found}; should be {self.right}"
+        return f"{self.variable}: found {_shown(self.found)}; should be {self.right}"
+
+
+def _shown(found: Any) -> str:
+    if found is None:
+        return "nothing"
+    try:
+        text = repr(found)
+    except ValueError:  # Python writes no integer of more than 4300 digits
+        return "a number without end"
+    return shorten(_CREDENTIALS.sub("//***@", text))
 
 
 def shorten(text: str, limit: int = LONGEST_FOUND) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from . import timeouts
 from .log_store import CONNECTION
 from .ports import SCHEDULER_HEALTH_PORT, TRIGGERER_LOG_PORT, WORKER_LOG_PORT
-from .problems import Problem
+from .problems import NOT_SHOWN, Problem
 
 Settings = dict[str, dict[str, str]]
 
@@ -82,7 +82,7 @@ def problems(settings: Mapping[str, Mapping[str, str]]) -> list[Problem]:
     pool = {"name": "", "sources": []}
     decided = merged(*(own(kind, pool if kind == "worker" else None, _ANY_PLAN, _ANY_ENDPOINTS) for kind in _OF_KIND))
     return [
-        Problem(f"airflow_settings.{section}.{key}", value, "left out: " + reason)
+        Problem(f"airflow_settings.{section}.{key}", NOT_SHOWN if "secret" in reason else value, "left out: " + reason)
         for section, keys in settings.items()
         for key, value in keys.items()
         for reason in [_taken(section, key, decided)]
@@ -91,12 +91,12 @@ def problems(settings: Mapping[str, Mapping[str, str]]) -> list[Problem]:
 
 
 def _taken(section: str, key: str, decided: Settings) -> str | None:
-    plain = key.removesuffix("_cmd").removesuffix("_secret")
-    if plain in _SECRETS.get(section, ()):
+    names = {key, key.removesuffix("_cmd"), key.removesuffix("_secret")}
+    if names.intersection(_SECRETS.get(section, ())):
         return "it is a secret, which the platform keeps out of its configuration files"
-    if plain in PLACES.get(section, ()):
+    if names.intersection(PLACES.get(section, ())):
         return "the platform decides where the components keep their files"
-    return "the plan decides it from the description" if plain in decided.get(section, {}) else None
+    return "the plan decides it from the description" if names.intersection(decided.get(section, {})) else None
 
 
 def _api_server(plan: Mapping[str, Any]) -> Settings:

@@ -236,3 +236,55 @@ def test_a_report_counts_and_numbers(variables: Variables, inventory: Inventory)
     _made, wrong = plan.make({**variables, "airflow_api_port": "x" * 500}, inventory)
     assert problems.report(wrong).splitlines()[0] == "The deployment description has one problem; nothing was changed."
     assert len(problems.report(wrong)) < 300
+
+
+@pytest.mark.parametrize("suffix", ["", "_cmd", "_secret"])
+def test_no_form_of_a_secret_is_taken_or_shown(variables: Variables, inventory: Inventory, suffix: str) -> None:
+    secrets = {"core": "fernet_key", "api_auth": "jwt_secret", "database": "sql_alchemy_conn", "celery": "broker_url"}
+    for section, key in secrets.items():
+        _made, found = plan.make({**variables, "airflow_settings": {section: {key + suffix: "hunter2"}}}, inventory)
+        assert [problem.variable for problem in found] == [f"airflow_settings.{section}.{key}{suffix}"]
+        assert "hunter2" not in problems.report(found)
+
+
+def test_credentials_in_an_address_are_not_shown(variables: Variables, inventory: Inventory) -> None:
+    _made, found = plan.make({**variables, "airflow_log_store_endpoint_url": "https://user:hunter2@objects"}, inventory)
+    assert "//***@objects" in problems.report(found)
+
+
+@pytest.mark.parametrize(
+    "value", ["a\rfernet_key = x", "a\nb", "a\x00", "a\x85b", "a\u2028b", pytest.param(1 << 20_000, id="huge")]
+)
+def test_a_setting_cannot_bring_another_one(variables: Variables, inventory: Inventory, value: Any) -> None:
+    _made, found = plan.make({**variables, "airflow_settings": {"core": {"x": value}}}, inventory)
+    assert "airflow_settings.core.x: found " in problems.report(found)
+
+
+@pytest.mark.parametrize("group", ["airflow_database", "airflow_broker", "airflow_object_store"])
+def test_a_service_stands_on_one_host(variables: Variables, inventory: Inventory, group: str) -> None:
+    crowded = Inventory({**inventory.groups, group: ["a", "b"]}, inventory.addresses)
+    _made, found = plan.make(variables, crowded)
+    assert [problem.variable for problem in found] == [f"groups['{group}']"]
+
+
+@pytest.mark.parametrize("address", ["fd00::1", "", "10.0.0.1/32, all", "a b", "-a"])
+def test_an_address_is_one_that_every_service_can_write(
+    variables: Variables, inventory: Inventory, address: str
+) -> None:
+    _made, found = plan.make(variables, Inventory(inventory.groups, {"control1": address}))
+    assert [problem.variable for problem in found] == ["hostvars['control1'].airflow_address"]
+
+
+def test_two_parts_do_not_share_a_port(variables: Variables, inventory: Inventory) -> None:
+    together = Inventory({**inventory.groups, "airflow_object_store": ["control1"]}, inventory.addresses)
+    _made, found = plan.make(variables, together)
+    assert [(problem.variable, problem.found) for problem in found] == [
+        ("Airflow's api-server (airflow_api_port) on control1", 8080)
+    ]
+    made_, found = plan.make({**variables, "airflow_api_port": 8090}, together)
+    assert made_
+    assert not found
+
+
+def test_nothing_is_demanded_of_a_host_that_the_plan_leaves_out(variables: Variables, inventory: Inventory) -> None:
+    assert demands.of("worker-gone1", made(variables, inventory)) == {"ports": [], "space": []}

@@ -33,7 +33,7 @@ PLACE = systemd.Place("control1", "local", CORE, "/srv/airflow/dags", ".airflow-
 FileSet = dict[str, Any]
 
 
-@pytest.fixture(name="file_sets", scope="session")
+@pytest.fixture(name="file_sets")
 def file_sets_of_hosts(planned: Any, endpoints: Any, secrets: Any) -> dict[str, FileSet]:
     return {host: component_files(planned, endpoints, host, CORE, secrets, 30) for host in HOSTS}
 
