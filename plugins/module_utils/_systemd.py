@@ -63,6 +63,11 @@ class Unit:
         return self["ActiveState"] in ("inactive", "failed")
 
     @property
+    def is_retrying(self) -> bool:
+        """Whether it ended by itself and waits for its next try; systemd 254 tells two stages of that apart."""
+        return self["SubState"] in ("auto-restart", "auto-restart-queued")
+
+    @property
     def restarts(self) -> int:
         """How often it was restarted by itself."""
         return int(self["NRestarts"] or 0)
@@ -85,15 +90,15 @@ def _modified(path: str) -> float:
         return 0.0
 
 
-def parse(text: str) -> dict[str, Unit]:
-    """The units by name in what ``systemctl show`` printed of several."""
+def parse(text: str) -> list[Unit]:
+    """The units in what ``systemctl show`` printed of several, in the order in which they were asked for."""
     blocks = (dict(line.split("=", 1) for line in block.splitlines() if "=" in line) for block in text.split("\n\n"))
-    return {block["Id"]: Unit(block) for block in blocks if "Id" in block}
+    return [Unit(block) for block in blocks if "Id" in block]
 
 
 def condition(unit: Unit, files: Iterable[str]) -> str:
     """down where it does not run, or not yet; stale where it has read older files, or is stopping; else current."""
-    if unit.is_down or unit["SubState"] == "auto-restart":
+    if unit.is_down or unit.is_retrying:
         return "down"
     if unit["ActiveState"] == "deactivating" or unit.stale(files):
         return "stale"
@@ -107,20 +112,28 @@ class Systemd:
         self._run = run
 
     def show(self, names: Sequence[str]) -> dict[str, Unit]:
-        """The named units; one that does not exist is not loaded."""
+        """The named units; one that does not exist is not loaded.
+
+        Raises UnitsError for a name that systemd knows as another one's alias.
+        """
         if not names:
             return {}
-        return parse(self._systemctl("show", f"--property={','.join(PROPERTIES)}", "--", *names))
+        units = parse(self._systemctl("show", f"--property={','.join(PROPERTIES)}", "--", *names))
+        others = [f"{name} is {unit['Id']}" for name, unit in zip(names, units) if name != unit["Id"]]
+        if others:
+            raise UnitsError(f"systemd knows units by other names: {', '.join(others)}; name them as systemd does")
+        return {unit["Id"]: unit for unit in units}
 
     def find(self, patterns: Sequence[str]) -> list[str]:
-        """The names of units that match a shell pattern and are loaded, or have a unit file."""
+        """The names of units that match a shell pattern and are loaded, or have a unit file; no aliases."""
         if not patterns:
             return []
         plain = ("--plain", "--no-legend", "--full", "--")
         listed = self._systemctl("list-units", "--all", *plain, *patterns)
         # Finding no unit file is a failure to some versions of systemctl.
         _code, files, _error = self._run(["systemctl", "list-unit-files", *plain, *patterns])
-        return sorted({line.split()[0] for line in (listed + files).splitlines() if line.strip()})
+        words = [line.split() for line in (listed + files).splitlines() if line.strip()]
+        return sorted({name for name, *state in words if state[:1] != ["alias"]})
 
     def reload(self) -> None:
         self._systemctl("daemon-reload")
@@ -195,7 +208,7 @@ def _verb(wanted: Wanted, unit: Unit) -> str | None:
         return "complete"
     if wanted.state == "stopped":
         return None if unit.is_down else "stop"
-    if unit.is_down or unit["SubState"] == "auto-restart":
+    if unit.is_down or unit.is_retrying:
         return "start"
     if wanted.state == "restarted":
         return "restart"
@@ -250,7 +263,9 @@ class _Wait:
     def __init__(self, wanted: Wanted, verb: str, before: Unit) -> None:
         self.wanted = wanted
         self.verb = verb
-        self._former = before["InvocationID"]
+        # systemd keeps the InvocationID from activating to active: what starts already is no former process.
+        is_starting = verb == "start" and before["ActiveState"] == "activating" and not before.is_retrying
+        self._former = "" if is_starting else before["InvocationID"]
         self._restarts = before.restarts
         self._began: float | None = None
 

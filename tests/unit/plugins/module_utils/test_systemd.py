@@ -168,6 +168,28 @@ def test_a_unit_that_still_stops_from_an_earlier_run_is_waited_for(host: Callabl
     assert apply(Systemd(played.run), [Wanted(A, timeout=1)], None, 90).changes == {A: "started"}
 
 
+def test_a_unit_that_is_starting_already_is_waited_for(host: Callable[..., Host]) -> None:
+    played = host(a=STARTING)
+    played.lives = {A: [STARTING, STARTING, UP]}
+    assert apply(Systemd(played.run), [Wanted(A, timeout=20)], None, 90).changes == {A: "started"}
+    assert played.now == pytest.approx(1003, abs=1)
+
+
+def test_a_unit_that_was_starting_and_failed_is_given_up_at_once(host: Callable[..., Host]) -> None:
+    played = host(a=STARTING)
+    played.lives = {A: [FAILED]}
+    with pytest.raises(UnitsError, match=r"is failed"):
+        apply(Systemd(played.run), [Wanted(A)], None, 90)
+    assert played.now < 1005
+
+
+@pytest.mark.parametrize("stage", ["auto-restart", "auto-restart-queued"])
+def test_a_unit_that_waits_for_its_next_try_is_started_anew(host: Callable[..., Host], stage: str) -> None:
+    played = host(a={**RETRYING, "SubState": stage})
+    played.lives = {A: [{}, new(UP)]}
+    assert apply(Systemd(played.run), [Wanted(A, "restarted")], None, 90).changes == {A: "started"}
+
+
 def test_changed_unit_files_are_read_first(host: Callable[..., Host]) -> None:
     played = host(a={**DOWN, "NeedDaemonReload": "yes"})
     played.lives = {A: [new(UP)]}
@@ -212,9 +234,26 @@ def test_a_systemctl_that_fails_is_quoted() -> None:
 
 
 def test_units_are_read_from_what_systemctl_shows() -> None:
-    units = parse("Id=a.service\nActiveState=active\nNRestarts=2\n\nId=b.target\nActiveState=inactive\nNRestarts=\n")
-    assert units["a.service"].is_up
-    assert (units["a.service"].restarts, units["b.target"].restarts) == (2, 0)
+    first, second = parse("Id=a.service\nActiveState=active\nNRestarts=2\n\nId=b.target\nNRestarts=\n")
+    assert first.is_up
+    assert (first["Id"], second["Id"]) == ("a.service", "b.target")
+    assert (first.restarts, second.restarts) == (2, 0)
+
+
+def test_an_alias_is_refused_with_both_names(host: Callable[..., Host]) -> None:
+    played = host(a=UP, b={**UP, "Id": A})
+    with pytest.raises(UnitsError, match=r"b\.service is a\.service; name them as systemd does"):
+        apply(Systemd(played.run), [Wanted(A), Wanted(B)], None, 90)
+    assert played.asked == []
+
+
+def test_aliases_are_not_found_beside_their_units() -> None:
+    printed = {
+        "list-units": "a.service loaded active running A\n",
+        "list-unit-files": "a.service enabled\nb.service alias -\n",
+    }
+    systemd = Systemd(lambda command: (0, printed[command[1]], ""))
+    assert systemd.find(["*.service"]) == [A]
 
 
 @pytest.mark.parametrize(
