@@ -11,7 +11,7 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.airstack.backbone.plugins.module_utils._model.secrets import MAKERS
+from ansible_collections.airstack.backbone.plugins.module_utils._model.secrets import MAKERS, flaw
 
 PREFIX = "airflow_secret_"
 
@@ -44,7 +44,14 @@ class ActionModule(ActionBase):
             }
         )
         directory = Path(arguments["directory"])
-        values = {**self._kept(directory, arguments["needed"]), **self._given(arguments["needed"], task_vars or {})}
+        values, places = self._found(directory, arguments["needed"], task_vars or {})
+        flaws = [
+            f"  - {places[name]}: {wrong}"
+            for name, kind in ((secret["name"], secret["kind"]) for secret in arguments["needed"])
+            if name in values and (wrong := flaw(kind, values[name]))
+        ]
+        if flaws:
+            raise AnsibleActionFail("\n".join(["These secrets cannot be used; nothing was changed.", *flaws]))
         missing = [secret for secret in arguments["needed"] if secret["name"] not in values]
         refused = missing if not arguments["generate"] else [each for each in missing if each["kind"] == "given"]
         if refused:
@@ -52,16 +59,35 @@ class ActionModule(ActionBase):
         made = {secret["name"]: MAKERS[secret["kind"]]() for secret in missing}
         if made and not self._task.check_mode:
             made = _keep(directory, made)
+            self._display.display(
+                f"{len(made)} secrets were made and kept in {directory}: {', '.join(sorted(made))}."
+                " Back the directory up: without them, the platform that they are for cannot be run again."
+            )
         return {**result, "changed": bool(made), "secrets": {**values, **made}, "generated": sorted(made)}
 
-    def _given(self, needed: list[dict[str, str]], variables: dict[str, Any]) -> dict[str, str]:
-        found = {secret["name"]: variables.get(PREFIX + secret["name"]) for secret in needed}
-        return {name: str(self._templar.template(value)) for name, value in found.items() if value is not None}
+    def _found(
+        self, directory: Path, needed: list[dict[str, str]], variables: dict[str, Any]
+    ) -> tuple[dict[str, Any], dict[str, str]]:
+        """The values that there are, and where each of them stands, both by the secret's name."""
+        values: dict[str, Any] = {}
+        places: dict[str, str] = {}
+        for name in (secret["name"] for secret in needed):
+            if (given := variables.get(PREFIX + name)) is not None:
+                value, places[name] = self._templar.template(given), f"the variable {PREFIX}{name}"
+            elif (file := directory / name).is_file():
+                value, places[name] = _text(file), f"the file {file}"
+            else:
+                continue
+            values[name] = str(value).removesuffix("\n") if isinstance(value, str) else value
+        return values, places
 
-    @staticmethod
-    def _kept(directory: Path, needed: list[dict[str, str]]) -> dict[str, str]:
-        files = {secret["name"]: directory / secret["name"] for secret in needed}
-        return {name: file.read_text(encoding="utf-8").strip() for name, file in files.items() if file.is_file()}
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else error.strerror
+        raise AnsibleActionFail(f"The secret in {file} cannot be read: {reason}.") from None
 
 
 def _refusal(missing: list[dict[str, str]], directory: Path) -> str:
@@ -76,6 +102,7 @@ def _keep(directory: Path, made: dict[str, str]) -> dict[str, str]:
     """Write each secret once; where another run was faster, its value is the one that counts."""
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (directory / ".gitignore").write_text("*\n", encoding="utf-8")
         for name, value in made.items():
             fresh = directory / f".{name}.{os.getpid()}"
             descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

@@ -10,7 +10,8 @@ short_description: Gather the secrets of an Airflow platform
 version_added: 0.1.0
 description:
   - Takes each needed secret from the variable C(airflow_secret_<name>), else from the file of its name in O(directory).
-  - A secret that is in neither place is made once, and kept in O(directory) with mode 0600.
+  - A secret that is in neither place is made once, and kept in O(directory) with mode 0600, beside a C(.gitignore).
+  - Secrets that are empty or of the wrong form are refused, all at once and without being shown.
   - Runs on the controller alone.
 extends_documentation_fragment:
   - airstack.backbone.attributes.controller
@@ -35,7 +36,7 @@ options:
         type: str
         required: true
   directory:
-    description: Where made secrets are kept. Keep it out of version control.
+    description: Where made secrets are kept. Back it up, and keep it out of version control.
     type: path
     required: true
   generate:

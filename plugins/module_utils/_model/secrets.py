@@ -10,8 +10,13 @@ import string
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from .fields import CONTROL
+
 JWT_BYTES = 64
 """HS512, which Airflow signs with, wants a key as long as its hash (RFC 7518, section 3.2)."""
+
+FERNET_BYTES = 32
+"""The length that the Fernet specification gives its keys."""
 
 PASSWORD_LENGTH = 32
 _ALPHABET = string.ascii_letters + string.digits
@@ -22,7 +27,7 @@ def _password() -> str:
 
 
 def _fernet_key() -> str:
-    return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
+    return base64.urlsafe_b64encode(secrets.token_bytes(FERNET_BYTES)).decode()
 
 
 def _key() -> str:
@@ -31,6 +36,31 @@ def _key() -> str:
 
 MAKERS: dict[str, Callable[[], str]] = {"password": _password, "fernet_key": _fernet_key, "key": _key}
 """How a secret of each kind is made. A secret of the kind given belongs to somebody else, and cannot be."""
+
+
+def flaw(kind: str, value: Any) -> str | None:
+    """What is wrong with a secret that was given, in words that do not show it; None where nothing is.
+
+    A Fernet key may be several, the newest first and with commas between them, as Airflow rotates them.
+    """
+    if not isinstance(value, str):
+        return f"it is no text but {type(value).__name__}: put it in quotes"
+    if not value:
+        return "it is empty"
+    if CONTROL.search(value) or value != value.strip():
+        return "it has a line break, a control character or white space at an end"
+    if kind == "fernet_key" and not all(_is_fernet_key(key) for key in value.split(",")):
+        return "it is no Fernet key: 32 bytes in URL-safe base64, as cryptography's Fernet.generate_key() makes it"
+    if kind == "key" and len(value.encode()) < JWT_BYTES:
+        return f"it is shorter than {JWT_BYTES} bytes, which its signatures need"
+    return None
+
+
+def _is_fernet_key(text: str) -> bool:
+    try:
+        return len(base64.b64decode(text, altchars=b"-_", validate=True)) == FERNET_BYTES
+    except ValueError:
+        return False
 
 
 def needed(pools: Iterable[str], log_store: Mapping[str, Any]) -> list[dict[str, str]]:
