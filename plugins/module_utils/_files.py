@@ -77,6 +77,8 @@ class Wanted:
     directories: tuple[WantedDirectory, ...]
     files: tuple[WantedFile, ...]
     prunes: tuple[Prune, ...]
+    pending: Path | None
+    """Where the labels stand that are still to be acted on."""
 
 
 @dataclass(frozen=True)
@@ -120,16 +122,23 @@ class Changes:
     removed_files: list[Path] = field(default_factory=list)
     removed_directories: list[Path] = field(default_factory=list)
     pruned_for: set[str] = field(default_factory=set)
+    pending: Path | None = None
+    pending_for: frozenset[str] = frozenset()
+    """The labels that earlier runs left at `pending`."""
 
     def __bool__(self) -> bool:
-        return bool(self.directories or self.files or self.removed_files or self.removed_directories)
+        return bool(
+            self.directories or self.files or self.removed_files or self.removed_directories or self.pending_for
+        )
+
+    @property
+    def new_labels(self) -> frozenset[str]:
+        """The labels of what is about to change."""
+        return frozenset(self.pruned_for).union(*(change.wanted.restarts for change in self.files))
 
     @property
     def changed_for(self) -> list[str]:
-        labels = set(self.pruned_for)
-        for change in self.files:
-            labels.update(change.wanted.restarts)
-        return sorted(labels)
+        return sorted(self.new_labels | self.pending_for)
 
 
 # --- the wish -------------------------------------------------------------------------------------------------------
@@ -152,15 +161,21 @@ def read(parameters: Mapping[str, Any]) -> Wanted:
     files = [_read_file(entry, secrets, problems) for entry in parameters.get("files") or []]
     prunes = [_read_prune(entry, problems) for entry in parameters.get("prune") or []]
 
+    pending = None if parameters.get("pending") is None else _read_path(parameters["pending"], "pending", problems)
+    places = [item.path for item in directories] + [item.path for item in files]
+    if pending is not None:
+        places.append(pending)
+        problems += _problems_of_labels([*files, *prunes])
+
     seen: set[Path] = set()
-    for path in [item.path for item in directories] + [item.path for item in files]:
+    for path in places:
         if path in seen:
             problems.append(f"{path}: listed more than once")
         seen.add(path)
     problems += _problems_of_secrets(secrets, parameters.get("files") or [], seen, files, prunes)
     if problems:
         raise FileSetError(_unique(problems))
-    return Wanted(tuple(sorted(directories, key=lambda item: item.path)), tuple(files), tuple(prunes))
+    return Wanted(tuple(sorted(directories, key=lambda item: item.path)), tuple(files), tuple(prunes), pending)
 
 
 def _read_path(text: str, option: str, problems: list[str]) -> Path:
@@ -232,6 +247,15 @@ def _read_prune(entry: Mapping[str, Any], problems: list[str]) -> Prune:
     )
 
 
+def _problems_of_labels(items: Iterable[WantedFile | Prune]) -> list[str]:
+    return [
+        f"{item.path}: {label!r} in restarts; with pending, a label is one line that is not empty"
+        for item in items
+        for label in item.restarts
+        if not label or "\n" in label
+    ]
+
+
 def _problems_of_secrets(
     secrets: Mapping[str, Any],
     file_entries: Iterable[Mapping[str, Any]],
@@ -281,8 +305,12 @@ def compare(wanted: Wanted, *, is_check: bool) -> Changes:
             changes.files.append(file_change)
         _check_parent(file.path, made, problems, is_check=is_check)
     kept = made | {file.path for file in wanted.files}
+    if wanted.pending is not None:
+        kept.update((wanted.pending, *wanted.pending.parents))
     for prune in wanted.prunes:
         _compare_prune(prune, kept, changes, problems)
+    if wanted.pending is not None:
+        _compare_pending(wanted.pending, made, changes, problems)
     if problems:
         raise FileSetError(_unique(problems))
     return changes
@@ -422,6 +450,44 @@ def _is_pruned_file(path: Path, status: os.stat_result, prune: Prune) -> bool:
     return stat.S_ISREG(status.st_mode) and any(fnmatchcase(path.name, pattern) for pattern in prune.patterns)
 
 
+def _compare_pending(path: Path, made: set[Path], changes: Changes, problems: list[str]) -> None:
+    """Find the labels of earlier runs and, when there will be some to note, the directories to make for them."""
+    changes.pending = path
+    status = _lstat(path, problems)
+    if status is not None and not stat.S_ISREG(status.st_mode):
+        problems.append(f"{path}: {_kind(status)}, where the file of pending labels shall be")
+        return
+    try:
+        changes.pending_for = _read_pending(path)
+    except OSError as error:
+        problems.append(f"{path}: the pending labels cannot be read: {error.strerror}")
+        return
+    parent, missing = path.parent, []
+    while parent not in made and _lstat(parent, problems) is None and parent != parent.parent:
+        missing.append(parent)
+        parent = parent.parent
+    if parent not in made and not parent.is_dir():
+        problems.append(f"{parent}: not a directory, so {path} cannot stand below it")
+    elif changes.new_labels:
+        attributes = Attributes(owner=None, group=None, mode=0o755)
+        for directory in reversed(missing):
+            change = _compare_directory(WantedDirectory(directory, attributes), problems, is_check=True)
+            if change:
+                changes.directories.append(change)
+
+
+def _read_pending(path: Path) -> frozenset[str]:
+    """Read the labels, one on each line.
+
+    :raises OSError: when the file is there and cannot be read.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8", "surrogateescape")
+    except (FileNotFoundError, NotADirectoryError):
+        return frozenset()
+    return frozenset(filter(None, text.split("\n")))
+
+
 def _note(path: Path, paths: list[Path]) -> None:
     """Remember a path once, though several prunes may find it."""
     if path not in paths:
@@ -449,7 +515,8 @@ def apply(changes: Changes, *, validate: Validator, label: Labeller) -> None:
             settled.append(directory)
         moves = [(_stage(change, stages, label), change.wanted.path) for change in changes.files]
         _validate(changes.files, [staged for staged, _target in moves], validate)
-        _commit(moves, [(path, _stage_of(path, stages)) for path in changes.removed_files])
+        removals = [(path, _stage_of(path, stages)) for path in changes.removed_files]
+        _commit(_stage_pending(changes, stages, label) + moves, removals, changes)
     except BaseException as error:
         _remove_stages(stages)
         for directory in reversed(settled):
@@ -493,14 +560,41 @@ def _stage_of(path: Path, stages: dict[Path, Path]) -> Path:
 
 
 def _stage(change: FileChange, stages: dict[Path, Path], label: Labeller) -> Path:
-    """Write the new file aside under its real name: validators look at it, and patterns such as conf.d/* do not."""
-    target = change.wanted.path
+    staged = _write_aside(change.wanted.path, change.wanted.content, stages)
+    _own(staged, change.ownership_after)
+    label(staged, change.wanted.path)
+    return staged
+
+
+def _write_aside(target: Path, content: bytes, stages: dict[Path, Path]) -> Path:
+    """Write a private file under its real name: validators look at it, and patterns such as conf.d/* do not."""
     staged = _stage_of(target, stages) / target.name
     staged.touch(0o600, exist_ok=False)
-    staged.write_bytes(change.wanted.content)
-    _own(staged, change.ownership_after)
-    label(staged, target)
+    staged.write_bytes(content)
     return staged
+
+
+def _stage_pending(changes: Changes, stages: dict[Path, Path], label: Labeller) -> list[tuple[Path, Path]]:
+    """Write the pending labels with the new ones aside; no move when nothing is to be added."""
+    if changes.pending is None:
+        return []
+    noted = _read_pending(changes.pending)  # again: another run may have added some meanwhile
+    if changes.new_labels <= noted:
+        return []
+    text = "".join(f"{word}\n" for word in sorted(changes.new_labels | noted))
+    staged = _write_aside(changes.pending, text.encode("utf-8", "surrogateescape"), stages)
+    label(staged, changes.pending)
+    _flush(staged)
+    return [(staged, changes.pending)]
+
+
+def _flush(path: Path) -> None:
+    """Have what was written to a file, or what was named in a directory, survive a loss of power."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _validate(changes: list[FileChange], staged: list[Path], validate: Validator) -> None:
@@ -513,8 +607,17 @@ def _validate(changes: list[FileChange], staged: list[Path], validate: Validator
         raise FileSetError(problems)
 
 
-def _commit(moves: list[tuple[Path, Path]], removals: list[tuple[Path, Path]]) -> None:
+def _flush_pending(path: Path, changes: Changes) -> None:
+    made = (change.wanted.path for change in changes.directories if change.ownership_before is None)
+    for directory in (path.parent, *(item.parent for item in made if item in path.parents)):
+        _flush(directory)
+
+
+def _commit(moves: list[tuple[Path, Path]], removals: list[tuple[Path, Path]], changes: Changes) -> None:
     """Rename every staged file to its target and every removed one into its stage.
+
+    The pending labels come first and are safe on disk before anything else changes: a run that dies later leaves word
+    of what it may have changed. They are also what is put back last.
 
     When one cannot be renamed, the earlier ones are put back. No fallback to copying, as AnsibleModule.atomic_move has
     it: that one gives a new file its mode after the rename, and a secret would be readable for a moment.
@@ -529,6 +632,8 @@ def _commit(moves: list[tuple[Path, Path]], removals: list[tuple[Path, Path]]) -
                 backup = None
             staged.rename(target)
             done.append((target, backup))
+            if target == changes.pending:
+                _flush_pending(target, changes)
         for target, stage in removals:
             target.rename(_backup(stage, target))
             done.append((target, _backup(stage, target)))

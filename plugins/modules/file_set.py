@@ -108,6 +108,18 @@ options:
         type: list
         elements: str
         default: []
+  pending:
+    description:
+      - A file on the host that holds the labels that are still to be acted on, one on each line. A symlink in its place
+        is refused.
+      - The labels of what changes are added to it, safe on disk, before the first file is replaced. When a run dies
+        before it has restarted what reads the files, the next one finds the labels there, and RV(changed_for) contains
+        them although no file differs any more.
+      - Remove it when all of RV(changed_for) has been acted on. Nothing else empties it.
+      - Each set has a file of its own, and it is none of O(files). It can be read by its owner only. Directories on its
+        path that are missing are made with the mode V("0755"). Neither it nor they are ever pruned.
+      - With it, a label is one line that is not empty.
+    type: path
 attributes:
   check_mode:
     support: full
@@ -161,11 +173,34 @@ EXAMPLES = r"""
     name: airflow-scheduler
     state: restarted
   when: "'airflow-scheduler' in written.changed_for"
+
+- name: Write a file whose restart is owed until it has happened, even when this run dies before
+  airstack.backbone.file_set:
+    files:
+      - path: /etc/airflow/triggerer/airflow.cfg
+        content: "{{ lookup('ansible.builtin.template', 'airflow.cfg.j2') }}"
+        restarts: [airflow-triggerer]
+    pending: /var/lib/airstack/pending/triggerer
+  register: written
+
+- name: Restart what reads it
+  ansible.builtin.systemd_service:
+    name: airflow-triggerer
+    state: restarted
+  when: "'airflow-triggerer' in written.changed_for"
+
+- name: Note that it was restarted
+  ansible.builtin.file:
+    path: /var/lib/airstack/pending/triggerer
+    state: absent
+  when: written.changed_for | length > 0
 """
 
 RETURN = r"""
 changed_for:
-  description: The labels of all files that were changed or removed, or would be in check mode.
+  description:
+    - The labels of all files that were changed or removed, or would be in check mode.
+    - With O(pending), also those of earlier runs that were not acted on.
   returned: success
   type: list
   elements: str
@@ -194,6 +229,14 @@ removed_directories:
   type: list
   elements: str
   sample: [/etc/airflow/credentials/worker-old]
+pending:
+  description:
+    - The labels that O(pending) held already, since an earlier run did not act on them. RV(changed_for) contains them.
+    - Where there are some, the module says that it has changed something even when no file differs.
+  returned: success, when O(pending) is given
+  type: list
+  elements: str
+  sample: [airflow-triggerer]
 problems:
   description: Everything that stands in the way, also told in the message.
   returned: failure
@@ -258,6 +301,7 @@ def main() -> None:
                     "restarts": _RESTARTS,
                 },
             },
+            "pending": {"type": "path"},
         },
         supports_check_mode=True,
     )
@@ -292,6 +336,7 @@ def main() -> None:
         )
     module.exit_json(
         **({"diff": _files.diff(changes)} if module._diff else {}),
+        **({} if changes.pending is None else {"pending": sorted(changes.pending_for)}),
         changed=bool(changes),
         changed_for=changes.changed_for,
         changed_files=sorted(str(change.wanted.path) for change in changes.files),

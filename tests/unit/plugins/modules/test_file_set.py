@@ -493,3 +493,131 @@ def test_afterwards_the_directory_holds_what_was_wanted_and_no_more(
     assert tree(root) == {name: ("0644", text.encode()) for name, text in wanted.items()}
     assert result["removed_files"] == sorted(str(root / name) for name in existing.keys() - wanted.keys())
     assert run(**arguments)["changed"] is False
+
+
+def owed(tmp_path: Path, **more: Any) -> Result:
+    """A set that notes what is to be restarted."""
+    file = {"path": f"{tmp_path}/cfg", "content": "new", "restarts": ["worker", "api"]}
+    return {"files": [file], "pending": f"{tmp_path}/var/pending/set", **more}
+
+
+def test_labels_are_owed_until_the_file_of_pending_ones_is_removed(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "stray").write_text("")
+    pending = tmp_path / "var" / "pending" / "set"
+    arguments = owed(tmp_path, prune=[{"path": str(tmp_path), "recurse": True, "restarts": ["pruned"]}])
+
+    first = run(**arguments)
+
+    assert (first["changed_for"], first["pending"]) == (["api", "pruned", "worker"], [])
+    assert first["changed_directories"] == [f"{tmp_path}/var", f"{tmp_path}/var/pending"]
+    assert tree(tmp_path) == {
+        "cfg": ("0644", b"new"),
+        "var": ("0755", None),
+        "var/pending": ("0755", None),
+        "var/pending/set": ("0600", b"api\npruned\nworker\n"),
+    }
+    for check in (True, False):
+        again = run(check=check, **arguments)
+        assert (again["changed"], again["changed_files"], again["diff"]) == (True, [], [])
+        assert again["changed_for"] == again["pending"] == ["api", "pruned", "worker"]
+    pending.unlink()
+    after = run(**arguments)
+    assert (after["changed"], after["changed_for"], after["pending"]) == (False, [], [])
+
+
+def test_pending_labels_are_added_to_and_check_mode_only_tells_them(run: Run, tmp_path: Path) -> None:
+    pending = tmp_path / "pending"
+    pending.write_text("by hand")
+    arguments = owed(tmp_path, pending=str(pending))
+    before = tree(tmp_path)
+
+    predicted = run(check=True, **arguments)
+
+    assert tree(tmp_path) == before
+    assert predicted == run(**arguments)
+    assert predicted["changed_for"] == ["api", "by hand", "worker"]
+    assert predicted["pending"] == ["by hand"]
+    assert (mode_of(pending), pending.read_text()) == ("0600", "api\nby hand\nworker\n")
+
+
+def test_check_mode_makes_no_directory_for_pending_labels(run: Run, tmp_path: Path) -> None:
+    result = run(check=True, **owed(tmp_path))
+
+    assert result["changed_for"] == ["api", "worker"]
+    assert tree(tmp_path) == {}
+
+
+@pytest.mark.parametrize("directories", [[], ["var"], ["var", "var/pending"]])
+def test_what_is_owed_for_a_run_that_was_killed_is_on_disk_before_anything_changes(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, directories: list[str]
+) -> None:
+    arguments = owed(tmp_path, directories=[{"path": f"{tmp_path}/{name}"} for name in directories])
+    child = os.fork()
+    if child == 0:
+        rename, fsync, flushed = Path.rename, os.fsync, []
+
+        def dying_rename(self: Path, target: Path) -> Path:
+            if target.name == "cfg":
+                os._exit(9 if {"set", "pending", "var", tmp_path.name} <= set(flushed) else 1)
+            return rename(self, target)
+
+        def spy(descriptor: int) -> None:
+            flushed.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")).name)
+            fsync(descriptor)
+
+        monkeypatch.setattr(Path, "rename", dying_rename)
+        monkeypatch.setattr(os, "fsync", spy)
+        try:
+            run(**arguments)
+        finally:
+            os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    assert not (tmp_path / "cfg").exists()
+
+    (tmp_path / "cfg").write_text("new")
+    result = run(**arguments)
+
+    assert (result["changed"], result["changed_for"]) == (True, ["api", "worker"])
+
+
+@pytest.mark.parametrize("noted", [None, "before\n"])
+def test_a_run_that_fails_owes_no_more_than_before(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, noted: str | None
+) -> None:
+    if noted:
+        (tmp_path / "var" / "pending").mkdir(parents=True)
+        (tmp_path / "var" / "pending" / "set").write_text(noted)
+    before = tree(tmp_path)
+    rename = Path.rename
+
+    def failing_rename(self: Path, target: Path) -> Path:
+        if target.name == "cfg":
+            raise OSError(28, "No space left on device", str(target))
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", failing_rename)
+
+    assert run(**owed(tmp_path))["problems"] == [f"{tmp_path}/cfg: No space left on device; nothing was changed"]
+    assert tree(tmp_path) == before
+
+
+def test_what_cannot_hold_pending_labels_is_refused(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("elsewhere")
+    (tmp_path / "file").write_text("")
+    before = tree(tmp_path)
+
+    def problem(pending: str) -> str:
+        (only,) = run(**owed(tmp_path, pending=pending))["problems"]
+        return str(only)
+
+    assert problem(f"{tmp_path}/link") == f"{tmp_path}/link: a symlink, where the file of pending labels shall be"
+    below = f"{tmp_path}/file/a/b"
+    assert problem(below) == f"{tmp_path}/file: not a directory, so {below} cannot stand below it"
+    assert problem(f"{tmp_path}/cfg") == f"{tmp_path}/cfg: listed more than once"
+    assert problem("/a/../b") == f"'/a/../b' in pending: {A_PLAIN_PATH}"
+    arguments = owed(tmp_path)
+    arguments["files"][0]["restarts"] = ["two\nlines"]
+    assert run(**arguments)["problems"] == [
+        f"{tmp_path}/cfg: 'two\\nlines' in restarts; with pending, a label is one line that is not empty"
+    ]
+    assert tree(tmp_path) == before
