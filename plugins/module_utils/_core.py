@@ -17,6 +17,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import time
 import zipfile
@@ -33,6 +34,8 @@ from ansible_collections.airstack.backbone.plugins.module_utils import _host
 
 RELEASE_FILE = "release.json"
 CURRENT = "current"
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
 # Measured with Airflow 3.3.2 and the extras of our lock: 331 MB of packages and 108 MB of bytecode, and 700 MB in the
 # installer's cache. Rounded up to what also holds larger locks.
@@ -53,6 +56,23 @@ class Release:
     is_complete: bool
     built: float
     """When it was completed, in seconds since the epoch; 0 while it is half-built."""
+
+
+def check_name(release: str) -> None:
+    """Refuse what is no name of a release: it becomes the name of a directory, and what a link leads to.
+
+    :raises CoreError: when it is another path, or the link's own name.
+    """
+    if not _NAME.fullmatch(release) or release == CURRENT:
+        raise CoreError(
+            f"The release is named {release!r}; give it a name of letters, digits, '.', '_', '+' and '-' that begins with"
+            f" a letter or a digit and is not {CURRENT!r}, such as 3.3.2-0a1b2c3d4e5f."
+        )
+
+
+def reason(error: OSError) -> str:
+    """What the system says of an error; one that Python raises itself has its text elsewhere."""
+    return str(error.strerror or (error.args[0] if error.args else type(error).__name__))
 
 
 # --- what is there --------------------------------------------------------------------------------------------------
@@ -102,15 +122,19 @@ def space(root: Path, cache: Path) -> list[Space]:
 
 
 def users_of(root: Path, names: Iterable[str], proc: Path = Path("/proc")) -> set[str]:
-    """Those of the releases whose files a running process has mapped or was started from."""
-    wanted = {name: f"{root}/{name}/".encode() for name in names}
+    """Those of the releases whose files a running process has mapped or was started from.
+
+    The kernel tells what is mapped by its real path, and a command line is as somebody wrote it.
+    """
+    roots = {str(root), os.path.realpath(root)}
+    wanted = {name: [os.fsencode(f"{path}/{name}/") for path in roots] for name in names}
     used: set[str] = set()
     for process in proc.glob("[0-9]*"):
         text = b""
         for file in ("maps", "cmdline"):
             with suppress(OSError):  # it has ended, or is a kernel thread
                 text += (process / file).read_bytes()
-        used.update(name for name, path in wanted.items() if path in text)
+        used.update(name for name, paths in wanted.items() if any(path in text for path in paths))
     return used
 
 
@@ -170,8 +194,9 @@ def index(url: str | None, environment: Mapping[str, str], configurations: Itera
     uv does not read pip's configuration, so it is handed on.
     """
     parser = configparser.RawConfigParser(strict=False)
-    with suppress(configparser.Error):
-        parser.read([str(Path(path).expanduser()) for path in configurations], encoding="utf-8")
+    for path in configurations:
+        with suppress(OSError, configparser.Error):
+            parser.read_string(Path(path).expanduser().read_text(encoding="utf-8", errors="replace"))
 
     def configured(option: str) -> str | None:
         sections = [name for name in ("install", "global") if parser.has_option(name, option)]

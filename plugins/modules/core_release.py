@@ -23,7 +23,9 @@ options:
     type: path
     default: /opt/airflow/core
   release:
-    description: The release's name.
+    description:
+      - The release's name, which is also its directory's.
+      - Letters, digits, C(.), C(_), C(+) and C(-), the first a letter or a digit; not V(current).
     type: str
     required: true
   sources:
@@ -169,7 +171,7 @@ class Builder:
         try:
             self.cache.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise _core.CoreError(f"The cache {self.cache} cannot be made: {error.strerror}.") from error
+            raise _core.CoreError(f"The cache {self.cache} cannot be made: {_core.reason(error)}.") from error
         with tempfile.TemporaryDirectory() as scratch:
             options = self._configuration(Path(scratch))
             with _core.locked(self.cache / ".airstack.lock"):
@@ -286,7 +288,7 @@ class Builder:
                 command + arguments, environ_update={**self.environment, **environment}, handle_exceptions=False
             )
         except OSError as error:
-            raise _core.CoreError(f"{command[0]} cannot be run: {error.strerror}.") from error
+            raise _core.CoreError(f"{command[0]} cannot be run: {_core.reason(error)}.") from error
         if code != 0:
             raise _core.CoreError(f"{command[0]} could not {purpose}:\n{_end_of(err or out)}")
 
@@ -323,6 +325,7 @@ def main() -> None:
     builder = Builder(module)
     result: dict[str, Any] = {"release_path": str(root / release), "removed": []}
     try:
+        _core.check_name(release)
         if module.check_mode:
             before = _core.current(root)
             result["built"] = not (root / release / _core.RELEASE_FILE).is_file()
@@ -337,12 +340,12 @@ def main() -> None:
                 if before != release:
                     _core.switch(root, release)
                 if result["built"]:
-                    result["removed"] = _prune(root, release, module.params["keep"])
+                    result["removed"] = _prune(module, root, release)
     except _core.CoreError as error:
         module.fail_json(msg=str(error), exception=None)
     except OSError as error:
         where = error.filename2 or error.filename or str(root)
-        module.fail_json(msg=f"The core was not installed: {where}: {error.strerror}.", exception=None)
+        module.fail_json(msg=f"The core was not installed: {where}: {_core.reason(error)}.", exception=None)
     if module._diff:
         header = f"{root}/{_core.CURRENT}"
         result["diff"] = {
@@ -357,14 +360,27 @@ def main() -> None:
     )
 
 
-def _prune(root: Path, release: str, keep: int) -> list[str]:
+def _prune(module: AnsibleModule, root: Path, release: str) -> list[str]:
+    keep = module.params["keep"]
     found = _core.releases(root)
     candidates = _core.superfluous(found, keep=keep, current_name=release, in_use=())
     if candidates:
         candidates = _core.superfluous(found, keep=keep, current_name=release, in_use=_core.users_of(root, candidates))
-    for name in candidates:
+    return [name for name in candidates if _is_removed(module, root, name)]
+
+
+def _is_removed(module: AnsibleModule, root: Path, name: str) -> bool:
+    """Remove a release; the new one is current by now, so one that cannot be removed is only warned of."""
+    try:
         _core.remove(root, name)
-    return candidates
+    except OSError as error:
+        where = error.filename or root / name
+        module.warn(
+            f"{module.params['release']} is the current release now, and the old release {name} cannot be removed:"
+            f" {where}: {_core.reason(error)}. Remove {root / name} by hand; the next build tries again, too."
+        )
+        return False
+    return True
 
 
 if __name__ == "__main__":

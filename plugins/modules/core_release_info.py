@@ -118,6 +118,7 @@ space:
 """
 
 import platform
+import re
 from dataclasses import asdict
 from pathlib import Path
 
@@ -126,6 +127,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.airstack.backbone.plugins.module_utils import _core
 
 _QUESTION = "import os, sys; print('%d.%d' % sys.version_info[:2]); print(os.path.realpath(sys.executable))"
+_ANSWER = re.compile(r"(?P<version>3\.\d+)\n(?P<path>/[^\n]*)\n")
 
 
 def interpreter(module: AnsibleModule, python: str) -> dict[str, str]:
@@ -133,11 +135,13 @@ def interpreter(module: AnsibleModule, python: str) -> dict[str, str]:
     try:
         code, out, err = module.run_command([python, "-I", "-c", _QUESTION], handle_exceptions=False)
     except OSError as error:
-        return {"problem": f"{python} cannot be run: {error.strerror}"}
+        return {"problem": f"{python} cannot be run: {_core.reason(error)}"}
     if code != 0:
         return {"problem": f"{python} does not run as a Python 3: {(err or out).strip()[:200]}"}
-    version, path = out.splitlines()
-    return {"path": path, "version": version}
+    answer = _ANSWER.fullmatch(out)
+    if answer is None:
+        return {"problem": f"{python} is no Python 3: asked for its version and path, it said {out.strip()[:200]!r}"}
+    return answer.groupdict()
 
 
 def main() -> None:

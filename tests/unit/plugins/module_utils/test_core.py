@@ -168,6 +168,21 @@ def test_what_goes_is_never_current_nor_used_nor_among_the_newest(
     assert len([release for release in staying if release.name not in in_use]) <= max(keep, 1)
 
 
+def test_a_configuration_of_another_encoding_is_read(tmp_path: Path) -> None:
+    (tmp_path / "pip.conf").write_bytes("[global]\n# für alle\nindex-url=https://a\n".encode("latin-1"))
+    assert _core.index(None, {}, [str(tmp_path / "pip.conf")]) == _core.Index("https://a", None)
+
+
+@pytest.mark.parametrize("file", ["maps", "cmdline"])
+@pytest.mark.parametrize("seen", ["link", "data"])
+def test_a_release_below_a_link_is_in_use_by_either_path(tmp_path: Path, file: str, seen: str) -> None:
+    (tmp_path / "data" / "core").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("data")
+    (tmp_path / "proc" / "1").mkdir(parents=True)
+    (tmp_path / "proc" / "1" / file).write_text(f"r-xp 0 {tmp_path}/{seen}/core/1-a/bin/python\0")
+    assert _core.users_of(tmp_path / "link" / "core", ["1-a", "1-b"], tmp_path / "proc") == {"1-a"}
+
+
 def test_room_is_asked_for_once_per_file_system(tmp_path: Path) -> None:
     [space] = _core.space(tmp_path / "not" / "there" / "core", tmp_path / "cache")
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -121,6 +122,57 @@ def test_a_python_that_does_not_run_is_told(look: Run, tmp_path: Path) -> None:
     missing = look(python="/not/there")["python"]
     assert missing == {"problem": "/not/there cannot be run: No such file or directory"}
     assert look(python=str(script))["python"] == {"problem": f"{script} does not run as a Python 3: not today"}
+
+
+@pytest.mark.parametrize("said", ["hello", "3.11\\n/a\\n/b", "2.7\\n/usr/bin/python2", ""])
+def test_what_is_no_python_is_told(look: Run, tmp_path: Path, said: str) -> None:
+    script = tmp_path / "python9"
+    script.write_text(f"#!/bin/sh\nprintf '{said}\\n'\n")
+    script.chmod(0o755)
+    assert (
+        f"{script} is no Python 3: asked for its version and path, it said"
+        in look(python=str(script))["python"]["problem"]
+    )
+
+
+@pytest.mark.parametrize("check", [False, True])
+@pytest.mark.parametrize("name", ["current", "../precious", "a/b", ".", "..", ".hidden", "", "-a", "a b", "a\n"])
+def test_what_is_no_name_of_a_release_is_refused(run: Run, host: Path, name: str, check: bool) -> None:
+    before = sorted(host.iterdir())
+    result = run(check=check, release=name)
+    assert result["failed"] is True
+    assert f"The release is named {name!r}; give it a name" in result["msg"]
+    assert sorted(host.iterdir()) == before
+
+
+def test_a_link_in_the_place_of_a_release_is_told_with_its_reason(run: Run, host: Path) -> None:
+    (host / "core").mkdir()
+    (host / "precious").mkdir()
+    (host / "core" / "1-a").symlink_to(host / "precious")
+    result = run(release="1-a")
+    assert "symbolic link" in result["msg"]
+    assert "None" not in result["msg"]
+    assert (host / "precious").is_dir()
+
+
+def test_an_old_release_that_cannot_be_removed_is_a_warning(
+    run: Run, host: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number, release in enumerate(["1-a", "1-b"]):
+        run(release=release, keep=9)
+        os.utime(host / "core" / release / "release.json", (number, number))
+    remove = core_release._core.remove
+
+    def stubborn(root: Path, release: str) -> None:
+        if release == "1-b":
+            raise OSError(errno.EBUSY, "Device or resource busy", str(root / release / "bin"))
+        remove(root, release)
+
+    monkeypatch.setattr(core_release._core, "remove", stubborn)
+    result = run(release="1-c", keep=1)
+    assert (result["changed"], result["removed"], current(host)) == (True, ["1-a"], "1-c")
+    (warning,) = result["warnings"]
+    assert f"old release 1-b cannot be removed: {host}/core/1-b/bin: Device or resource busy." in warning
 
 
 def test_check_mode_tells_and_does_nothing(run: Run, look: Run, host: Path) -> None:
