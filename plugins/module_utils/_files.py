@@ -25,6 +25,9 @@ from pathlib import Path
 from typing import Any
 
 _MODE = re.compile(r"[0-7]{4}")
+_NUMBER = re.compile(r"[0-9]{1,10}")
+_NO_ID = 2**32 - 1  # uid_t and gid_t have 32 bits, and chown(2) takes the last number for "leave it as it is"
+_UNKNOWN = -1
 _STAGE_PREFIX = ".file_set-"
 
 
@@ -83,11 +86,14 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Ownership:
-    """Owner, group and mode of a path: names where the host knows them, numbers where not."""
+    """Owner, group and mode of a path. The numbers count; the names are for people."""
 
-    owner: str
-    group: str
+    uid: int
+    """-1, which is nobody's, where the host does not know the wanted user yet."""
+    gid: int
     mode: int
+    owner: str = field(compare=False)
+    group: str = field(compare=False)
 
     def __str__(self) -> str:
         return f"{self.owner}:{self.group} {self.mode:04o}"
@@ -196,7 +202,17 @@ def _read_attributes(entry: Mapping[str, Any], default_mode: str, problems: list
             f'{entry["path"]}: mode is {mode!r}; it is a quoted string of four octal digits, such as "{default_mode}"'
         )
         mode = default_mode
+    for option in ("owner", "group"):
+        name = entry.get(option)
+        if name is not None and name.isdigit() and _number(name) is None:
+            problems.append(f"{entry['path']}: {option} is {name!r}; as a number it is one from 0 to {_NO_ID - 1}")
     return Attributes(owner=entry.get("owner"), group=entry.get("group"), mode=int(mode, 8))
+
+
+def _number(name: str) -> int | None:
+    """Read the number of a user or group, None for a name and for a number that nobody can have."""
+    number = int(name) if _NUMBER.fullmatch(name) else _NO_ID
+    return number if number < _NO_ID else None
 
 
 def _read_file(entry: Mapping[str, Any], secrets: Mapping[str, Any], problems: list[str]) -> WantedFile:
@@ -328,7 +344,11 @@ def _lstat(path: Path, problems: list[str]) -> os.stat_result | None:
 
 def _check_parent(path: Path, made: set[Path], problems: list[str], *, is_check: bool) -> None:
     parent = path.parent
-    if parent in made or parent.is_dir():
+    try:
+        if parent in made or parent.is_dir():
+            return
+    except OSError as error:
+        problems.append(f"{parent}: {error.strerror}")
         return
     if _lstat(parent, problems):
         problems.append(f"{parent}: not a directory, so {path} cannot stand in it")
@@ -350,32 +370,48 @@ def _group_name(gid: int) -> str:
         return str(gid)
 
 
+def _ownership(uid: int, gid: int, mode: int) -> Ownership:
+    return Ownership(uid, gid, mode, _user_name(uid), _group_name(gid))
+
+
 def _ownership_of(status: os.stat_result) -> Ownership:
-    return Ownership(_user_name(status.st_uid), _group_name(status.st_gid), stat.S_IMODE(status.st_mode))
+    return _ownership(status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode))
 
 
 def _wanted_ownership(
     path: Path, wanted: Attributes, before: Ownership | None, problems: list[str], *, is_check: bool
 ) -> Ownership:
     if before is None:
-        before = Ownership(_user_name(os.geteuid()), _group_name(os.getegid()), 0)
+        before = _ownership(os.geteuid(), os.getegid(), 0)
+    uid = before.uid if wanted.owner is None else _uid(wanted.owner)
+    gid = before.gid if wanted.group is None else _gid(wanted.group)
     if not is_check:
-        for name, look_up, kind in ((wanted.owner, _uid, "user"), (wanted.group, _gid, "group")):
-            if name is None:
-                continue
-            try:
-                look_up(name)
-            except KeyError:
+        for name, number, kind in ((wanted.owner, uid, "user"), (wanted.group, gid, "group")):
+            if number == _UNKNOWN:
                 problems.append(f"{path}: there is no {kind} {name!r} on this host")
-    return Ownership(wanted.owner or before.owner, wanted.group or before.group, wanted.mode)
+    owner = _user_name(uid) if wanted.owner is None or _number(wanted.owner) is not None else wanted.owner
+    group = _group_name(gid) if wanted.group is None or _number(wanted.group) is not None else wanted.group
+    return Ownership(uid, gid, wanted.mode, owner, group)
 
 
 def _uid(name: str) -> int:
-    return int(name) if name.isdigit() else pwd.getpwnam(name).pw_uid
+    number = _number(name)
+    if number is not None:
+        return number
+    try:
+        return pwd.getpwnam(name).pw_uid
+    except (KeyError, ValueError):  # a name with a null byte is no value for C
+        return _UNKNOWN
 
 
 def _gid(name: str) -> int:
-    return int(name) if name.isdigit() else grp.getgrnam(name).gr_gid
+    number = _number(name)
+    if number is not None:
+        return number
+    try:
+        return grp.getgrnam(name).gr_gid
+    except (KeyError, ValueError):
+        return _UNKNOWN
 
 
 def _compare_directory(directory: WantedDirectory, problems: list[str], *, is_check: bool) -> DirectoryChange | None:
@@ -548,7 +584,7 @@ def _unsettle(change: DirectoryChange) -> None:
 
 
 def _own(path: Path, ownership: Ownership) -> None:
-    os.chown(path, _uid(ownership.owner), _gid(ownership.group))
+    os.chown(path, ownership.uid, ownership.gid)
     path.chmod(ownership.mode)
 
 

@@ -31,10 +31,10 @@ options:
         type: path
         required: true
       owner:
-        description: Name or number of its user. As it is when left out.
+        description: Name of its user, or its number, which is below 4294967295. As it is when left out.
         type: str
       group:
-        description: Name or number of its group. As it is when left out.
+        description: Name of its group, or its number, which is below 4294967295. As it is when left out.
         type: str
       mode:
         description: Its mode, a quoted string of four octal digits. V("0755") when left out.
@@ -56,10 +56,10 @@ options:
         description: The key in O(secrets) of the text in it.
         type: str
       owner:
-        description: Name or number of its user. As it is when left out.
+        description: Name of its user, or its number, which is below 4294967295. As it is when left out.
         type: str
       group:
-        description: Name or number of its group. As it is when left out.
+        description: Name of its group, or its number, which is below 4294967295. As it is when left out.
         type: str
       mode:
         description:

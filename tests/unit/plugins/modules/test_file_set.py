@@ -248,6 +248,14 @@ def test_a_symlink_is_neither_followed_nor_replaced(run: Run, tmp_path: Path) ->
             {"files": [{"path": "/x/f", "content": "", "validate": "true '%s"}]},
             '/x/f: validate is "true \'%s", which is no command: No closing quotation',
         ),
+        *(
+            (
+                {"directories": [{"path": "/x/d", option: number}]},
+                f"/x/d: {option} is {number!r}; as a number it is one from 0 to 4294967294",
+            )
+            for option in ("owner", "group")
+            for number in ("²", "٣", "4294967295", "99999999999")
+        ),
         ({"files": [{"path": "/x/f", "content": ""}, {"path": "/x/f", "content": ""}]}, "/x/f: listed more than once"),
         (
             {"files": [{"path": "/x/f", "content": ""}], "directories": [{"path": "/x/f"}]},
@@ -621,3 +629,37 @@ def test_what_cannot_hold_pending_labels_is_refused(run: Run, tmp_path: Path) ->
         f"{tmp_path}/cfg: 'two\\nlines' in restarts; with pending, a label is one line that is not empty"
     ]
     assert tree(tmp_path) == before
+
+
+def test_a_number_is_compared_as_one_and_shown_as_a_name(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    uid, gid = os.geteuid(), os.getegid()
+    arguments = {
+        "directories": [{"path": f"{tmp_path}/directory", "owner": str(uid), "group": f"{gid:010}"}],
+        "files": [{"path": f"{tmp_path}/file", "content": "", "owner": str(uid), "group": str(gid), "mode": "0600"}],
+    }
+
+    assert [entry["after"] for entry in run(**arguments)["diff"]] == [
+        f"directory {ME}:{MY_GROUP} 0755\n",
+        f"file {ME}:{MY_GROUP} 0600\n",
+    ]
+    assert run(**arguments)["changed"] is False
+    assert run(check=True, **arguments)["changed"] is False
+
+
+@pytest.mark.parametrize("name", ["", "no\0body"])
+def test_what_nobody_can_be_named_is_told(run: Run, tmp_path: Path, name: str) -> None:
+    assert run(directories=[{"path": f"{tmp_path}/d", "owner": name, "group": name}])["problems"] == [
+        f"{tmp_path}/d: there is no user {name!r} on this host",
+        f"{tmp_path}/d: there is no group {name!r} on this host",
+    ]
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_a_name_that_is_too_long_is_told(run: Run, tmp_path: Path, check: bool) -> None:
+    parent = f"{tmp_path}/{'x' * 256}"
+
+    result = run(check=check, files=[{"path": f"{parent}/f", "content": ""}], pending=f"{parent}/p/q")
+
+    assert f"{parent}: File name too long" in result["problems"]
+    assert tree(tmp_path) == {}
