@@ -38,7 +38,7 @@ down: ## Remove all that `make up` made
 	@begin=$$SECONDS
 	scripts/setup controller
 	ansible-playbook playbooks/lab_destroy.yml -i inventories/local
-	rm -rf .ansible/facts .ansible/cp
+	rm -rf .ansible/cp
 	echo "make down took $(TOOK)"
 
 .PHONY: test

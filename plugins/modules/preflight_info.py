@@ -9,12 +9,23 @@ module: preflight_info
 short_description: Tell whether a host can take what a platform puts on it
 version_added: 0.1.0
 description:
-  - Looks for ports that something else has taken and for too little disk space, and returns every problem at once.
-    Nothing is changed, and problems are no failure of this module.
+  - Looks whether the module runs as root, on a system with C(apt-get) and systemd, for ports that something else has
+    taken, for too little disk space and for another platform's Fernet key, and returns every problem at once. Nothing is
+    changed, and problems are no failure of this module.
 extends_documentation_fragment:
   - airstack.backbone.attributes
   - airstack.backbone.attributes.info
 options:
+  fernet_key:
+    description:
+      - The Fernet key that the platform is to have, or several with commas between them.
+      - It is a problem where the host has keys and none of them is among these, since nothing that they encrypted could be
+        read again.
+    type: str
+  fernet_key_files:
+    description: A shell pattern of the files that hold the host's Fernet keys.
+    type: str
+    default: /etc/airflow/credentials/*/fernet_key
   ports:
     description: TCP ports that must be free, or held by one of the given units.
     type: list
@@ -83,6 +94,9 @@ problems:
     - "port 8080, for Airflow's api-server, is taken by nginx (process 812, nginx.service): stop that first"
 """
 
+import glob
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +107,35 @@ from ansible_collections.airstack.backbone.plugins.module_utils import _host
 GIB = 1024**3
 
 Demand = dict[str, Any]
+
+
+def system_problems() -> list[str]:
+    """A user or a system that nothing could be installed with."""
+    problems = []
+    if os.geteuid() != 0:
+        problems.append(
+            f"user {os.geteuid()} is not root: log in as root, or let a user become root (ansible_become: true in the"
+            " group variables of the platform's hosts)"
+        )
+    if shutil.which("apt-get") is None:
+        problems.append("there is no apt-get: the host has to be Debian 12 or 13, or Ubuntu")
+    if not Path("/run/systemd/system").is_dir():
+        problems.append("systemd does not run as its first process, and the platform's services are systemd's units")
+    return problems
+
+
+def fernet_problems(wanted: str | None, pattern: str) -> list[str]:
+    """A platform that is there and encrypts with other keys."""
+    if not wanted:
+        return []
+    files = {path: Path(path).read_text(encoding="utf-8").strip() for path in sorted(glob.glob(pattern))}
+    strangers = [path for path, key in files.items() if not set(key.split(",")) & set(wanted.split(","))]
+    return [
+        f"{path} holds another Fernet key than airflow_secret_fernet_key: nothing that is encrypted in the metadata"
+        " database could be read again. Bring the secrets of this platform, or put its key behind the new one, with a comma"
+        " between them"
+        for path in strangers[:1]
+    ]
 
 
 def port_problems(ports: list[Demand]) -> list[str]:
@@ -134,6 +177,8 @@ def space_problems(space: list[Demand]) -> list[str]:
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
+            "fernet_key": {"type": "str", "no_log": True},
+            "fernet_key_files": {"type": "str", "default": "/etc/airflow/credentials/*/fernet_key", "no_log": False},
             "ports": {
                 "type": "list",
                 "elements": "dict",
@@ -158,7 +203,11 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    problems = port_problems(module.params["ports"]) + space_problems(module.params["space"])
+    problems = system_problems()
+    if not problems:
+        problems += port_problems(module.params["ports"])
+        problems += space_problems(module.params["space"])
+        problems += fernet_problems(module.params["fernet_key"], module.params["fernet_key_files"])
     module.exit_json(changed=False, problems=problems)
 
 

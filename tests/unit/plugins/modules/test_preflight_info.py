@@ -22,7 +22,8 @@ MORE_THAN_ANY_DISK = 2**60
 
 
 @pytest.fixture(name="run")
-def run_preflight_info(run_module: Any) -> Run:
+def run_preflight_info(run_module: Any, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.setattr(preflight_info, "system_problems", list)
     return partial(run_module, preflight_info.main)
 
 
@@ -53,6 +54,22 @@ def test_demands_on_one_file_system_add_up(run: Run, tmp_path: Path) -> None:
 def test_space_that_is_spent_already_is_not_demanded(run: Run, tmp_path: Path) -> None:
     demand = {"path": str(tmp_path), "bytes": MORE_THAN_ANY_DISK, "purpose": "the database", "unless": str(tmp_path)}
     assert run(space=[demand])["problems"] == []
+
+
+def test_who_cannot_install_is_told_first(run_module: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    problems = run_module(preflight_info.main)["problems"]
+    assert "ansible_become: true" in problems[0]
+    assert "Debian 12 or 13" in problems[1]
+
+
+@pytest.mark.parametrize(("wanted", "is_fine"), [("old", True), ("new,old", True), ("new", False), (None, True)])
+def test_a_platform_keeps_its_fernet_key(run: Run, tmp_path: Path, wanted: str, is_fine: bool) -> None:
+    (tmp_path / "scheduler").mkdir()
+    (tmp_path / "scheduler" / "fernet_key").write_text("old\n")
+    problems = run(fernet_key=wanted, fernet_key_files=f"{tmp_path}/*/fernet_key")["problems"]
+    assert is_fine != any("another Fernet key" in problem for problem in problems)
 
 
 def test_all_problems_come_at_once(run: Run, tmp_path: Path) -> None:
