@@ -17,6 +17,7 @@ import shlex
 import shutil
 import stat
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -29,6 +30,8 @@ _NUMBER = re.compile(r"[0-9]{1,10}")
 _NO_ID = 2**32 - 1  # uid_t and gid_t have 32 bits, and chown(2) takes the last number for "leave it as it is"
 _UNKNOWN = -1
 _STAGE_PREFIX = ".file_set-"
+_STAGE_LIFE = 3600.0
+"""Seconds after which a stage is a killed run's: none writes and validates some forty small files for an hour."""
 
 
 class FileSetError(Exception):
@@ -190,6 +193,8 @@ def _read_path(text: str, option: str, problems: list[str]) -> Path:
         problems.append(
             f"{text!r} in {option}: a path is absolute and plain, without '.', '..', or slashes doubled or at its end"
         )
+    if any(part.startswith(_STAGE_PREFIX) for part in path.parts):
+        problems.append(f"{text!r} in {option}: names that begin with {_STAGE_PREFIX} are for staging alone")
     return path
 
 
@@ -321,12 +326,16 @@ def compare(wanted: Wanted, *, is_check: bool) -> Changes:
             changes.files.append(file_change)
         _check_parent(file.path, made, problems, is_check=is_check)
     kept = made | {file.path for file in wanted.files}
+    staged_in = {file.path.parent for file in wanted.files}
     if wanted.pending is not None:
         kept.update((wanted.pending, *wanted.pending.parents))
+        staged_in.add(wanted.pending.parent)
     for prune in wanted.prunes:
         _compare_prune(prune, kept, changes, problems)
     if wanted.pending is not None:
         _compare_pending(wanted.pending, made, changes, problems)
+    for place in sorted(staged_in):
+        _compare_stages(place, changes)
     if problems:
         raise FileSetError(_unique(problems))
     return changes
@@ -465,8 +474,13 @@ def _prune_below(directory: Path, prune: Prune, kept: set[Path], device: int, ch
     """Note what goes away below a directory; say whether nothing would be left in it."""
     is_empty = True
     for path in sorted(directory.iterdir()):
-        status = path.lstat()
-        if path not in kept and _is_pruned_file(path, status, prune):
+        try:
+            status = path.lstat()
+        except FileNotFoundError:  # another run's stage, done meanwhile
+            continue
+        if _is_stage(path, status):
+            is_empty = _note_stage(path, status, changes) and is_empty
+        elif path not in kept and _is_pruned_file(path, status, prune):
             _note(path, changes.removed_files)
             changes.pruned_for.update(prune.restarts)
         elif (
@@ -484,6 +498,30 @@ def _prune_below(directory: Path, prune: Prune, kept: set[Path], device: int, ch
 
 def _is_pruned_file(path: Path, status: os.stat_result, prune: Prune) -> bool:
     return stat.S_ISREG(status.st_mode) and any(fnmatchcase(path.name, pattern) for pattern in prune.patterns)
+
+
+def _is_stage(path: Path, status: os.stat_result) -> bool:
+    """Say whether a path may be another run's, at work or killed, which no pattern of a prune means."""
+    return path.name.startswith(_STAGE_PREFIX) and (stat.S_ISDIR(status.st_mode) or _is_young(status))
+
+
+def _is_young(status: os.stat_result) -> bool:
+    return time.time() - status.st_mtime < _STAGE_LIFE
+
+
+def _note_stage(path: Path, status: os.stat_result, changes: Changes) -> bool:
+    """Note a stage that a killed run left, with secrets in it maybe; say whether it goes away."""
+    is_left = stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and not _is_young(status)
+    if is_left:
+        _note(path, changes.removed_directories)
+    return is_left
+
+
+def _compare_stages(directory: Path, changes: Changes) -> None:
+    """Find what killed runs left beside the files. Where that cannot be seen it is left alone."""
+    with suppress(OSError):
+        for path in sorted(directory.glob(f"{_STAGE_PREFIX}*")):
+            _note_stage(path, path.lstat(), changes)
 
 
 def _compare_pending(path: Path, made: set[Path], changes: Changes, problems: list[str]) -> None:
@@ -564,6 +602,9 @@ def apply(changes: Changes, *, validate: Validator, label: Labeller) -> None:
         raise
     _remove_stages(stages)
     for path in changes.removed_directories:
+        if path.name.startswith(_STAGE_PREFIX):
+            shutil.rmtree(path, ignore_errors=True)
+            continue
         with suppress(OSError):  # somebody has put something in it meanwhile
             path.rmdir()
 

@@ -130,6 +130,9 @@ attributes:
     support: full
     description: Shows the difference of each file. Of a secret, only that it is another one.
 notes:
+  - New files are written aside in directories whose names begin with C(.file_set-), beside their targets. Such names
+    are refused in paths. One that a killed run left is removed after an hour, with what is in it; a younger one, which
+    may be another run's at work, is neither removed nor pruned.
   - A changed file is a new file. Extended attributes, access control lists and hard links of the former one are not
     kept. Its SELinux context is the policy's own.
 author:
@@ -224,7 +227,7 @@ removed_files:
   elements: str
   sample: [/etc/airflow/credentials/worker-old/broker_url]
 removed_directories:
-  description: Directories that were removed.
+  description: Directories that were removed, and those in which a killed run had written files aside.
   returned: success
   type: list
   elements: str

@@ -10,6 +10,7 @@ import json
 import os
 import pwd
 import stat
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -273,6 +274,10 @@ def test_a_symlink_is_neither_followed_nor_replaced(run: Run, tmp_path: Path) ->
                 f"{path!r} in directories: {A_PLAIN_PATH}",
             )
             for path in ("relative", "/", "/a/../b", "/a/./b", "/a//b", "/a/", "//a")
+        ),
+        (
+            {"files": [{"path": "/x/.file_set-1/f", "content": ""}]},
+            "'/x/.file_set-1/f' in files: names that begin with .file_set- are for staging alone",
         ),
     ],
 )
@@ -663,3 +668,59 @@ def test_a_name_that_is_too_long_is_told(run: Run, tmp_path: Path, check: bool) 
 
     assert f"{parent}: File name too long" in result["problems"]
     assert tree(tmp_path) == {}
+
+
+def stage(place: Path, name: str, age: float) -> Path:
+    """A staging directory as a run leaves it that is killed, or still at work."""
+    path = place / f".file_set-{name}"
+    path.mkdir(0o700, parents=True)
+    (path / "key").write_text("secret")
+    os.utime(path, times=(time.time() - age,) * 2)
+    return path
+
+
+def test_stages_of_killed_runs_go_and_those_of_runs_at_work_stay(run: Run, tmp_path: Path) -> None:
+    pruned = tmp_path / "pruned"
+    left = [stage(place, "left", 3700) for place in (tmp_path, tmp_path / "var", pruned, pruned / "below")]
+    young = [stage(place, "young", 3500) for place in (tmp_path, pruned, pruned / "other")]
+    file = pruned / ".file_set-file"
+    file.write_text("")
+    (tmp_path / ".file_set-link").symlink_to(tmp_path)
+    os.utime(tmp_path / ".file_set-link", times=(0, 0), follow_symlinks=False)
+    arguments = {
+        "files": [{"path": f"{tmp_path}/f", "content": ""}],
+        "prune": [{"path": str(pruned), "recurse": True, "restarts": ["never"]}],
+        "pending": f"{tmp_path}/var/pending",
+    }
+
+    predicted = run(check=True, **arguments)
+    assert all(path.exists() for path in left)
+    result = run(**arguments)
+
+    assert predicted == result
+    assert result["removed_directories"] == sorted(map(str, [*left, pruned / "below"]))
+    assert (result["removed_files"], result["changed_for"]) == ([], [])
+    assert not any(path.exists() for path in left)
+    assert all((path / "key").exists() for path in young)
+    assert file.exists()
+    assert run(**arguments)["changed"] is False
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives directories away")
+def test_a_stage_that_another_user_named_so_is_left_alone(run: Run, tmp_path: Path) -> None:
+    other = stage(tmp_path, "other", 3700)
+    os.chown(other, 12345, 12345)
+
+    result = run(files=[{"path": f"{tmp_path}/f", "content": ""}], prune=[{"path": str(tmp_path), "recurse": True}])
+
+    assert result["removed_directories"] == []
+    assert (other / "key").exists()
+
+
+def test_a_stage_that_goes_away_during_the_look_is_no_problem(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    iterdir = Path.iterdir
+    monkeypatch.setattr(Path, "iterdir", lambda self: iter([*iterdir(self), self / ".file_set-gone"]))
+
+    assert run(prune=[{"path": str(tmp_path)}])["changed"] is False
