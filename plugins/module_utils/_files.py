@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 _MODE = re.compile(r"[0-7]{4}")
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _NUMBER = re.compile(r"[0-9]{1,10}")
 _NO_ID = 2**32 - 1  # uid_t and gid_t have 32 bits, and chown(2) takes the last number for "leave it as it is"
 _UNKNOWN = -1
@@ -113,6 +114,15 @@ class FileChange:
     @property
     def is_content_changed(self) -> bool:
         return self.before != self.wanted.content
+
+    @property
+    def is_opened(self) -> bool:
+        """Whether nobody but its owner could read what others will."""
+        return (
+            self.ownership_before is not None
+            and not self.ownership_before.mode & _OTHERS
+            and bool(self.ownership_after.mode & _OTHERS)
+        )
 
 
 @dataclass(frozen=True)
@@ -613,8 +623,14 @@ def _settle(change: DirectoryChange, label: Labeller) -> None:
     path = change.wanted.path
     if change.ownership_before is None:
         path.mkdir(0o700)
-        label(path, path)
-    _own(path, change.ownership_after)
+    try:
+        if change.ownership_before is None:
+            label(path, path)
+        _own(path, change.ownership_after)
+    except BaseException:
+        with suppress(OSError):
+            _unsettle(change)
+        raise
 
 
 def _unsettle(change: DirectoryChange) -> None:
@@ -736,7 +752,10 @@ def _remove_stages(stages: Mapping[Path, Path]) -> None:
 
 
 def diff(changes: Changes) -> list[dict[str, str]]:
-    """Before and after, as `ansible-playbook --diff` shows them. A secret's text is in none of it."""
+    """Before and after, as `ansible-playbook --diff` shows them. A secret's text is in none of it.
+
+    Nor is the former text of a file that is opened to others: it may have been a secret until now.
+    """
     return [
         *(_diff_of_directory(change) for change in changes.directories),
         *(_diff_of_file(change) for change in changes.files),
@@ -762,7 +781,7 @@ def _diff_of_file(change: FileChange) -> dict[str, str]:
         before += "" if change.before is None else "secret: the former one\n"
         after += "secret: another one\n"
     elif change.is_content_changed:
-        before += _text(change.before or b"")
+        before += "text that its owner alone could read\n" if change.is_opened else _text(change.before or b"")
         after += _text(change.wanted.content)
     return _entry(change.wanted.path, before, after)
 

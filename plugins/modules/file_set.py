@@ -128,7 +128,9 @@ attributes:
       - There, users, groups and parent directories that earlier tasks would have made may be missing.
   diff_mode:
     support: full
-    description: Shows the difference of each file. Of a secret, only that it is another one.
+    description:
+      - Shows the difference of each file. Of a secret, only that it is another one.
+      - The former text of a file that its owner alone could read, and others will, is not shown.
 notes:
   - New files are written aside in directories whose names begin with C(.file_set-), beside their targets. Such names
     are refused in paths. One that a killed run left is removed after an hour, with what is in it; a younger one, which

@@ -724,3 +724,48 @@ def test_a_stage_that_goes_away_during_the_look_is_no_problem(
     monkeypatch.setattr(Path, "iterdir", lambda self: iter([*iterdir(self), self / ".file_set-gone"]))
 
     assert run(prune=[{"path": str(tmp_path)}])["changed"] is False
+
+
+@pytest.mark.parametrize(
+    ("mode", "wanted", "is_shown"),
+    [(0o600, "0644", False), (0o400, "0640", False), (0o600, "0600", True), (0o640, "0644", True)],
+)
+def test_a_former_secret_is_not_shown_when_its_file_is_opened(
+    run_module: Any, tmp_path: Path, mode: int, wanted: str, is_shown: bool
+) -> None:
+    (tmp_path / "key").write_text("the former text\n")
+    (tmp_path / "key").chmod(mode)
+
+    result = run_module(
+        file_set.main, check=True, files=[{"path": f"{tmp_path}/key", "content": "open\n", "mode": wanted}]
+    )
+
+    assert ("the former text" in run_module.printed) == is_shown
+    assert ("text that its owner alone could read\n" in result["diff"][0]["before"]) != is_shown
+    assert result["diff"][0]["after"].endswith("open\n")
+
+
+@pytest.mark.parametrize("failing", ["chown", "chmod"])
+@pytest.mark.parametrize("is_there", [False, True])
+def test_a_directory_that_cannot_be_settled_is_as_before(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str, is_there: bool
+) -> None:
+    path = tmp_path / "directory"
+    if is_there:
+        path.mkdir(0o755)
+    before = tree(tmp_path)
+    call, count = getattr(os, failing), 0
+
+    def fail_once(*arguments: Any, **options: Any) -> None:
+        nonlocal count
+        count += 1
+        if count == 1:
+            raise PermissionError(1, "Operation not permitted", str(path))
+        call(*arguments, **options)
+
+    monkeypatch.setattr(os, failing, fail_once)
+
+    result = run(directories=[{"path": str(path), "mode": "0750"}])
+
+    assert result["problems"] == [f"{path}: Operation not permitted; nothing was changed"]
+    assert tree(tmp_path) == before
