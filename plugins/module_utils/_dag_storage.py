@@ -22,6 +22,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.ownership import (
+    OwnershipError,
+    group_number,
+    mode_bits,
+    user_number,
+)
+
 _MODE = re.compile(r"[0-7]{3,4}")
 
 
@@ -98,17 +105,23 @@ def layout(parameters: Mapping[str, Any], *, is_check: bool) -> Layout:
     bad = [name for name in names if name in ("", ".", "..") or "/" in name or "\0" in name]
     if bad:
         raise StorageError(f"no name of a file or directory in the storage: {', '.join(map(repr, bad))}")
-    mode = parameters["mode"]
-    if not _MODE.fullmatch(mode):
-        raise StorageError(f"mode is {mode!r}; a quoted octal number such as '0755' would be right")
+    if "\0" in parameters["path"]:
+        raise StorageError(f"no path of a directory: {parameters['path']!r}")
+    if_missing = -1 if is_check else None
+    try:
+        ownership = Ownership(
+            user_number(parameters["owner"], if_missing),
+            group_number(parameters["group"], if_missing),
+            mode_bits("mode", parameters["mode"], _MODE),
+        )
+    except OwnershipError as error:
+        raise StorageError(str(error)) from None
     return Layout(
         path=Path(parameters["path"]),
         sentinel=parameters["sentinel"],
         environment=parameters["environment"],
         sources=tuple(parameters["sources"]),
-        ownership=Ownership(
-            _uid(parameters["owner"], is_check=is_check), _gid(parameters["group"], is_check=is_check), int(mode, 8)
-        ),
+        ownership=ownership,
     )
 
 
@@ -131,7 +144,10 @@ def compare(layout: Layout) -> Changes:
         changes.problems.append(_foreign(layout.path, sentinel, layout.environment))
     else:
         changes.id = sentinel.id
-    changes.departed = departed(layout.path, layout.sources)
+    try:
+        changes.departed = departed(layout.path, layout.sources)
+    except OSError as error:
+        changes.problems.append(f"{layout.path} cannot be read: {error.strerror}")
     return changes
 
 
@@ -157,12 +173,11 @@ def apply(layout: Layout, changes: Changes) -> None:
     try:
         for path, before in changes.directories.items():
             if before is None:
-                path.mkdir(mode=0o700, parents=path == layout.path)
+                path.mkdir(mode=0o700, parents=path == layout.path, exist_ok=True)
             os.chown(path, layout.ownership.uid, layout.ownership.gid)
             path.chmod(layout.ownership.mode)
         if changes.sentinel:
-            _write(layout.path / layout.sentinel, changes.sentinel.text())
-            changes.id = changes.sentinel.id
+            changes.sentinel, changes.id = _write_sentinel(layout, changes.sentinel)
     except OSError as error:
         raise StorageError(
             f"{error.filename or layout.path}: {error.strerror}. The publisher needs {layout.path} writable for root; on a"
@@ -187,7 +202,7 @@ def read_sentinel(path: Path) -> tuple[Sentinel | None, str | None]:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return None, None
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # the latter for what is not UTF-8, and for a NUL in the path
         return None, f"{path} cannot be read: {getattr(error, 'strerror', None) or error}"
     if not text.strip():
         return None, None
@@ -229,7 +244,7 @@ def look(path: Path, sentinel: str) -> View:
     try:
         flags = os.statvfs(path).f_flag
         is_there = path.is_dir()
-    except OSError:
+    except (OSError, ValueError):  # the latter for a NUL in the path
         return View(path, False, False, None, None)
     found, problem = read_sentinel(path / sentinel)
     return View(path, is_there, bool(flags & os.ST_RDONLY), found, problem)
@@ -245,37 +260,45 @@ def _foreign(path: Path, sentinel: Sentinel, environment: str) -> str:
     )
 
 
-def _write(path: Path, text: str) -> None:
-    """Write a file that readers see as a whole or not at all."""
-    aside = path.with_name(f"{path.name}.{os.getpid()}")
+def _write_sentinel(layout: Layout, sentinel: Sentinel) -> tuple[Sentinel | None, str]:
+    """Write the sentinel, and return it and the storage's identifier; None where another run was faster.
+
+    :raises StorageError: what the other run wrote is not this storage's
+    """
+    path = layout.path / layout.sentinel
+    if _write(path, sentinel):
+        return sentinel, sentinel.id
+    found, problem = read_sentinel(path)
+    if problem:
+        raise StorageError(problem)
+    if found is None:
+        raise StorageError(f"{path} was removed while it was written; run this again")
+    if found.environment != layout.environment:
+        raise StorageError(_foreign(layout.path, found, layout.environment))
+    return None, found.id
+
+
+def _write(path: Path, sentinel: Sentinel) -> bool:
+    """Write a file that readers see as a whole or not at all. False: there is one, which stays, unless it is empty."""
+    aside = path.with_name(f"{path.name}.{sentinel.id}")
     try:
         with aside.open("w", encoding="utf-8") as file:
-            file.write(text)
+            file.write(sentinel.text())
             os.fchmod(file.fileno(), 0o644)
             file.flush()
             os.fsync(file.fileno())
-        aside.replace(path)
+        try:
+            os.link(aside, path)
+        except FileExistsError:
+            if read_sentinel(path) != (None, None):
+                return False
+            aside.replace(path)
+        except OSError:  # a file system without hard links
+            aside.replace(path)
+        return True
     finally:
         with suppress(FileNotFoundError):
             aside.unlink()
-
-
-def _uid(name: str, *, is_check: bool) -> int:
-    try:
-        return int(name) if name.isdigit() else pwd.getpwnam(name).pw_uid
-    except KeyError as error:
-        if is_check:
-            return -1
-        raise StorageError(f"there is no user {name} on this host") from error
-
-
-def _gid(name: str, *, is_check: bool) -> int:
-    try:
-        return int(name) if name.isdigit() else grp.getgrnam(name).gr_gid
-    except KeyError as error:
-        if is_check:
-            return -1
-        raise StorageError(f"there is no group {name} on this host") from error
 
 
 def _user(uid: int) -> str:

@@ -44,7 +44,7 @@ options:
     default: root
   mode:
     description: The directories' mode, a quoted octal number. Who reads DAGs has to be able to enter and list them.
-    type: str
+    type: raw
     default: "0755"
 attributes:
   check_mode:
@@ -83,6 +83,8 @@ departed:
   sample: [finance]
 """
 
+import os
+
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.airstack.backbone.plugins.module_utils import _dag_storage
@@ -98,10 +100,12 @@ def main() -> None:
             "sentinel": {"type": "str", "default": ".airflow-dag-storage"},
             "owner": {"type": "str", "default": "root"},
             "group": {"type": "str", "default": "root"},
-            "mode": {"type": "str", "default": "0755"},
+            "mode": {"type": "raw", "default": "0755"},
         },
         supports_check_mode=True,
     )
+    # Readers have to get through the parents that are made, also where root's own umask is a private one.
+    os.umask(0o022)
     try:
         layout = _dag_storage.layout(module.params, is_check=module.check_mode)
         changes = _dag_storage.compare(layout)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -65,11 +66,63 @@ def test_corrects_a_mode_and_says_what_it_was(tmp_path: Path, run_module: Any) -
 def test_what_a_new_sources_directory_may_be_is_not_the_umasks(tmp_path: Path, run_module: Any) -> None:
     former = os.umask(0o077)
     try:
-        run_module(dag_storage.main, **arguments(tmp_path / "dags", mode="0755"))
+        run_module(dag_storage.main, **arguments(tmp_path / "srv" / "airflow" / "dags", mode="0755"))
     finally:
         os.umask(former)
-    assert mode(tmp_path / "dags" / "etl") == 0o755
-    assert mode(tmp_path / "dags" / SENTINEL) == 0o644
+    made = ["srv", "srv/airflow", "srv/airflow/dags", "srv/airflow/dags/etl"]
+    assert [mode(tmp_path / path) for path in made] == [0o755] * 4
+    assert mode(tmp_path / made[2] / SENTINEL) == 0o644
+
+
+@pytest.mark.parametrize("has_links", [True, False])
+def test_of_two_first_runs_at_once_one_names_the_storage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_links: bool
+) -> None:
+    if not has_links:
+
+        def link(_from: Path, _to: Path) -> None:
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+        monkeypatch.setattr(os, "link", link)
+    path = tmp_path / "dags"
+    layout = _dag_storage.layout({"sentinel": SENTINEL, "mode": "0755", **arguments(path)}, is_check=False)
+    first, second = _dag_storage.compare(layout), _dag_storage.compare(layout)
+    _dag_storage.apply(layout, first)
+    assert json.loads((path / SENTINEL).read_text())["id"] == first.id
+    _dag_storage.apply(layout, second)
+    assert json.loads((path / SENTINEL).read_text())["id"] == second.id
+    assert (first.id == second.id) == has_links
+    assert sorted(entry.name for entry in path.iterdir()) == [SENTINEL, "etl", "ml"]
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [('{"environment": "prod", "id": "x"}', "of the environment prod"), ("[]", "is not what the publisher writes")],
+)
+def test_what_another_run_wrote_meanwhile_is_read(tmp_path: Path, written: str, message: str) -> None:
+    layout = _dag_storage.layout({"sentinel": SENTINEL, "mode": "0755", **arguments(tmp_path)}, is_check=False)
+    changes = _dag_storage.compare(layout)
+    (tmp_path / SENTINEL).write_text(written)
+    with pytest.raises(_dag_storage.StorageError, match=message):
+        _dag_storage.apply(layout, changes)
+    assert (tmp_path / SENTINEL).read_text() == written
+
+
+def test_an_empty_sentinel_is_replaced(tmp_path: Path, run_module: Any) -> None:
+    (tmp_path / SENTINEL).touch()
+    result = run_module(dag_storage.main, **arguments(tmp_path))
+    assert json.loads((tmp_path / SENTINEL).read_text())["id"] == result["id"]
+
+
+def test_a_root_that_cannot_be_read_is_one_message(
+    tmp_path: Path, run_module: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def scandir(path: Path) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    result = run_module(dag_storage.main, **arguments(tmp_path))
+    assert (result["failed"], result["msg"]) == (True, f"{tmp_path} cannot be read: Permission denied")
 
 
 def test_departed_sources_stay_and_are_told(tmp_path: Path, run_module: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,6 +180,10 @@ def test_a_foreign_storage_is_refused_and_left_alone(
         ({"sentinel": ""}, "''"),
         ({"mode": "u=rwx"}, "mode is 'u=rwx'"),
         ({"mode": "0o755"}, "mode is '0o755'"),
+        ({"mode": 0o755}, "mode is 493; it must be an octal number in quotes"),
+        ({"owner": "²"}, "there is no user ² on this host"),
+        ({"owner": "99999999999"}, "99999999999 is no number of a user"),
+        ({"group": "99999999999"}, "99999999999 is no number of a group"),
         ({"owner": "nobody-here"}, "there is no user nobody-here on this host"),
         ({"group": "nobody-here"}, "there is no group nobody-here on this host"),
     ],
@@ -197,3 +254,9 @@ def test_whatever_stands_in_the_sentinels_place_is_a_sentinel_a_problem_or_nothi
     sentinel, problem = _dag_storage.read_sentinel(file)
     assert not (sentinel and problem)
     assert sentinel or problem or not content.decode().strip()
+
+
+def test_a_path_that_cannot_be_is_refused(tmp_path: Path, run_module: Any) -> None:
+    path = f"{tmp_path}\0b"
+    assert "no path of a directory" in run_module(dag_storage.main, **{**arguments(tmp_path), "path": path})["msg"]
+    assert "is not there" in run_module(dag_storage_info.main, path=path, environment="local")["problems"][0]
