@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import ctypes
 import datetime
+import errno
 import fcntl
 import json
 import os
@@ -35,6 +36,7 @@ from ansible_collections.airstack.backbone.plugins.module_utils._dags.sources im
     METADATA,
     THREADS,
     Entry,
+    NotSent,
     Packed,
     SourceProblems,
     check,
@@ -149,7 +151,9 @@ class Directory:
             target = os.readlink(self.link)
         except FileNotFoundError:
             return None
-        except OSError:
+        except OSError as error:
+            if error.errno != errno.EINVAL:  # readlink(2): it is not a symbolic link
+                raise PublishError(f"{self.link} cannot be read: {error.strerror}") from None
             raise PublishError(f"{self.link} is not a symbolic link; nothing but a publisher may make it") from None
         parts = target.split("/")
         if len(parts) != 2 or parts[0] != RELEASES or parts[1] in ("", ".", ".."):
@@ -400,7 +404,8 @@ class FromArchive:
             future.result()
         if missing:
             paths = [each.entry.path for digest in missing for each in wanted[digest]]
-            raise SourceProblems([f"the content of {path} was not sent" for path in sorted(paths)])
+            why = "since somebody else published meanwhile; publish again"
+            raise NotSent([f"the content of {path} was not sent, {why}" for path in sorted(paths)])
         return written
 
 

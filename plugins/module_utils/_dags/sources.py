@@ -17,8 +17,10 @@ import re
 import socket
 import stat
 import tarfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -50,6 +52,10 @@ class SourceProblems(Exception):
     def __init__(self, problems: Sequence[str]) -> None:
         self.problems = list(problems)
         super().__init__("\n".join(self.problems))
+
+
+class NotSent(SourceProblems):
+    """A release that the sender was told of is no longer current, and its contents are needed now."""
 
 
 class Entry(NamedTuple):
@@ -93,14 +99,18 @@ def directory_to_publish(src: Path, subdirectory: str | None) -> Path:
 
     :raises SourceProblems: it is not a directory, or the subdirectory is outside of it
     """
-    top = src.resolve()
-    root = (top / subdirectory).resolve() if subdirectory else top
-    if not top.is_dir():
-        raise SourceProblems([f"{src} is not a directory"])
-    if root != top and top not in root.parents:
-        raise SourceProblems([f"the subdirectory {subdirectory} is outside of {src}"])
-    if not root.is_dir():
-        raise SourceProblems([f"{src} has no directory {subdirectory}"])
+    try:
+        top = src.resolve()
+        root = (top / subdirectory).resolve() if subdirectory else top
+        if not top.is_dir():
+            raise SourceProblems([f"{src} is not a directory"])
+        if root != top and top not in root.parents:
+            raise SourceProblems([f"the subdirectory {subdirectory} is outside of {src}"])
+        if not root.is_dir():
+            raise SourceProblems([f"{src} has no directory {subdirectory}"])
+    except (OSError, RuntimeError, ValueError) as error:  # the last two: links that go in circles, a NUL in a path
+        path = f"{src}/{subdirectory}" if subdirectory else str(src)
+        raise SourceProblems([f"{path!r} cannot be read: {getattr(error, 'strerror', None) or error}"]) from None
     return root
 
 
@@ -225,7 +235,8 @@ def copy_checked(source: IO[bytes], destination: IO[bytes], digest: str) -> bool
 def pack(root: Path, entries: Sequence[Entry], digests: Iterable[str], file: IO[bytes]) -> None:
     """Write the manifest and the files' contents with these digests, each once, compressed.
 
-    :raises SourceProblems: a file changed while it was read
+    :raises SourceProblems: a file changed or went away after it was read first
+    :raises OSError: it could not be written
     """
     first = {entry.digest: entry for entry in reversed(entries) if entry.kind != "l"}
     with tarfile.open(fileobj=file, mode="w|gz", compresslevel=1, format=tarfile.PAX_FORMAT) as archive:
@@ -235,7 +246,10 @@ def pack(root: Path, entries: Sequence[Entry], digests: Iterable[str], file: IO[
         archive.addfile(member, io.BytesIO(manifest))
         for digest in sorted(set(digests)):
             entry = first[digest]
-            data = (root / entry.path).read_bytes()
+            try:
+                data = (root / entry.path).read_bytes()
+            except OSError as error:
+                raise SourceProblems([f"{entry.path} cannot be read: {error.strerror}; publish again"]) from None
             if hashlib.sha256(data).hexdigest() != digest:
                 raise SourceProblems([f"{entry.path} changed while it was read; publish again"])
             member = tarfile.TarInfo(digest)
@@ -244,7 +258,7 @@ def pack(root: Path, entries: Sequence[Entry], digests: Iterable[str], file: IO[
 
 
 class Packed:
-    """What `pack` wrote, read once and in order."""
+    """What `pack` wrote, read once and in order, while `whole`."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._archive = tarfile.open(fileobj=file, mode="r|gz")  # noqa: SIM115  # the caller owns the file
@@ -252,7 +266,10 @@ class Packed:
         content = self._archive.extractfile(manifest) if manifest and manifest.name == "manifest" else None
         if content is None:
             raise SourceProblems(["the packed source does not begin with its manifest"])
-        self.entries = [Entry(*fields) for fields in json.load(content)]
+        try:
+            self.entries = [_entry(*fields) for fields in json.load(content)]
+        except (TypeError, ValueError) as error:
+            raise SourceProblems([f"the packed source's manifest is broken ({error}); publish again"]) from None
 
     def contents(self) -> Iterator[tuple[str, IO[bytes]]]:
         """Yield each digest with its content, to be read before the next."""
@@ -260,6 +277,30 @@ class Packed:
             content = self._archive.extractfile(member)
             if content is not None:
                 yield member.name, content
+
+
+@contextmanager
+def whole() -> Iterator[None]:
+    """Refuse a packed source that turns out to be broken.
+
+    :raises SourceProblems: instead of what tarfile raises
+    """
+    try:
+        yield
+    except (tarfile.TarError, EOFError, zlib.error) as error:
+        raise SourceProblems([f"the packed source is broken ({error}); publish again"]) from None
+
+
+def _entry(path: object, kind: object, digest: object, size: object, target: object = None) -> Entry:
+    if (
+        isinstance(path, str)
+        and isinstance(kind, str)
+        and isinstance(digest, str)
+        and isinstance(size, int)
+        and (target is None or isinstance(target, str))
+    ):
+        return Entry(path, kind, digest, size, target)
+    raise TypeError("an entry's fields are of other types")
 
 
 def _walk(root: Path, patterns: Sequence[str], problems: list[str]) -> Iterator[tuple[str, os.stat_result]]:

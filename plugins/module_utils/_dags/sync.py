@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -90,24 +91,24 @@ def take_up(job: Job, tree: str) -> dict[str, Any] | None:
     if not job.is_check:
         require_storage(job.directory.storage, job.sentinel)
     name = release_name(tree)
+    current = job.directory.current()
     if not is_published(job.directory, name, tree):
         return None
-    previous = job.directory.current()
-    new = [each.entry for each in job.directory.manifest(name)]
-    if previous == name:
+    if current == name:
         metadata = job.directory.metadata(name) or {}
         changes = Changes([], [], [], int(metadata.get("files", 0)))
         cleaned = _clean_unless_in_use(job)
-        return _result(job, tree, previous, changes, cleaned, written=0, differences=[])
+        return _result(job, tree, current, changes, cleaned, written=0, differences=[])
+    new = [each.entry for each in job.directory.manifest(name)]
+    root = job.directory.release(name)
+    with _turn(job):
+        previous = job.directory.current()
+        cleaned = _clean(job)
+        if not job.is_check:
+            switch(job.directory, name, job.attributes)
     old = [each.entry for each in job.directory.manifest(previous)]
     changes = compare(old, new)
-    root = job.directory.release(name)
     differences = _differences(job, tree, previous, changes, old, new, lambda entry: (root / entry.path).read_bytes())
-    cleaned = [path.name for path in job.directory.leftovers()]
-    if not job.is_check:
-        with locked(job.directory, job.attributes):
-            cleaned = clean(job.directory)
-            switch(job.directory, name, job.attributes)
     return _result(job, tree, previous, changes, cleaned, written=0, differences=differences)
 
 
@@ -124,20 +125,28 @@ def wanted(entries: Iterable[Entry], held_there: Collection[str]) -> list[Entry]
 def _publish(
     job: Job, tree: str, entries: Sequence[Entry], contents: Contents, read: Callable[[Entry], bytes | None]
 ) -> dict[str, Any]:
-    name = release_name(tree)
-    previous = job.directory.current()
-    old = [each.entry for each in job.directory.manifest(previous)]
-    changes = compare(old, entries)
-    cleaned = [path.name for path in job.directory.leftovers()]
     written = 0
-    if not job.is_check:
-        with locked(job.directory, job.attributes):
-            cleaned = clean(job.directory)
+    with _turn(job):
+        previous = job.directory.current()
+        cleaned = _clean(job)
+        if not job.is_check:
             written = publish(job.directory, entries, contents, job.attributes, job.origin, job.timer)
             with job.timer.phase("switch"):
-                switch(job.directory, name, job.attributes)
+                switch(job.directory, release_name(tree), job.attributes)
+    old = [each.entry for each in job.directory.manifest(previous)]
+    changes = compare(old, entries)
     differences = _differences(job, tree, previous, changes, old, entries, read)
     return _result(job, tree, previous, changes, cleaned, written, differences)
+
+
+def _turn(job: Job) -> AbstractContextManager[None]:
+    """Keep other publishers out, so that what is current stays so; in check mode, nothing is locked."""
+    return nullcontext() if job.is_check else locked(job.directory, job.attributes)
+
+
+def _clean(job: Job) -> list[str]:
+    """Remove leftovers, and return their names; in check mode, only that. In one's turn."""
+    return [path.name for path in job.directory.leftovers()] if job.is_check else clean(job.directory)
 
 
 def _clean_unless_in_use(job: Job) -> list[str]:
@@ -188,9 +197,9 @@ def _differences(
     read: Callable[[Entry], bytes | None],
 ) -> list[dict[str, str]]:
     """Return a list of the changed paths, and the text of those that are small."""
-    if not job.is_diff:
-        return []
     source, name = job.directory.source, release_name(tree)
+    if not job.is_diff or previous == name:
+        return []
     signs = [*(("+", path) for path in changes.added), *(("~", path) for path in changes.changed)]
     signs += [("-", path) for path in changes.removed]
     lines = [f"source {source}: release {previous or 'none'} -> {name}"]

@@ -284,6 +284,21 @@ def test_a_current_that_no_publisher_made_is_refused(storage: Path, wrong: str) 
     assert names(storage) == ["current"]
 
 
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [(errno.EINVAL, "current is not a symbolic link"), (errno.EACCES, "current cannot be read: Permission denied")],
+)
+def test_why_current_cannot_be_read_is_said(
+    storage: Path, monkeypatch: pytest.MonkeyPatch, code: int, message: str
+) -> None:
+    def readlink(path: Path) -> str:
+        raise OSError(code, os.strerror(code), str(path))
+
+    monkeypatch.setattr(os, "readlink", readlink)
+    with pytest.raises(PublishError, match=message):
+        Directory(storage, "etl").current()
+
+
 def test_a_directory_in_a_releases_place_is_refused(storage: Path) -> None:
     name = publish(storage, FIRST, is_check=True)["release"]
     (storage / "etl/releases" / name).mkdir(parents=True)
@@ -387,6 +402,30 @@ def test_two_publishers_of_one_source_take_turns(storage: Path, tmp_path: Path) 
     assert directory.current() in names_said
     assert whole(directory) in (FIRST, SECOND)
     assert sorted(os.listdir(directory.path / "releases")) == sorted(set(names_said))
+
+
+@pytest.mark.parametrize("is_there_already", [False, True])
+def test_of_two_that_publish_the_same_at_once_one_changes_something(
+    storage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_there_already: bool
+) -> None:
+    if is_there_already:
+        publish(storage, FIRST)
+    before = publish(storage, SECOND)["release"]
+    source = make(tmp_path / "source", FIRST)
+    other: list[dict[str, Any]] = []
+    real = sync._turn
+
+    def turn(job: sync.Job) -> Any:
+        """The other one is faster, by as much as can be."""
+        monkeypatch.setattr(sync, "_turn", real)
+        other.append(sync.from_directory(job_for(storage), source, []))
+        return real(job)
+
+    monkeypatch.setattr(sync, "_turn", turn)
+    mine = sync.from_directory(job_for(storage, is_diff=True), source, [])
+    assert (other[0]["changed"], other[0]["previous"]) == (True, before)
+    assert (mine["changed"], mine["previous"], mine["diff"]) == (False, mine["release"], [])
+    assert mine["counts"] == {"added": 0, "changed": 0, "removed": 0, "unchanged": len(FIRST)}
 
 
 def test_a_reader_that_resolves_the_link_once_sees_one_release(storage: Path) -> None:

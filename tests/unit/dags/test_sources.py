@@ -248,6 +248,13 @@ def test_a_file_that_changes_while_it_is_packed_is_noticed(tmp_path: Path) -> No
         pack(tmp_path, entries, [entries[0].digest], io.BytesIO())
 
 
+def test_a_file_that_is_gone_when_it_is_packed_is_named(tmp_path: Path) -> None:
+    entries = scan(make(tmp_path, {"a.py": b"before"}))
+    (tmp_path / "a.py").unlink()
+    with pytest.raises(SourceProblems, match=r"^a\.py cannot be read: No such file or directory; publish again$"):
+        pack(tmp_path, entries, [entries[0].digest], io.BytesIO())
+
+
 def test_a_refusal_of_very_many_problems_can_be_read() -> None:
     message = refusal("etl", [f"file {number} is wrong" for number in range(1000)])
     assert message.startswith("Source 'etl' cannot be published:\n- file 0 is wrong\n")
