@@ -11,9 +11,9 @@ from typing import Any
 
 from ansible import constants
 from ansible.errors import AnsibleActionFail, AnsibleError
-from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.arguments import ARGUMENTS
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.releases import Timer
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.sources import (
     Entry,
@@ -29,6 +29,9 @@ from ansible_collections.airstack.backbone.plugins.module_utils._dags.sync impor
 
 MODULE = "airstack.backbone.dag_sync"
 
+ATTEMPTS = 2
+"""The second is for when somebody else publishes between the asking and the sending."""
+
 
 class ActionModule(ActionBase):
     """With `remote_src`, all of it happens on the managed host."""
@@ -40,33 +43,36 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """See plugins/modules/dag_sync.py for the arguments and what is returned."""
         result: dict[str, Any] = super().run(tmp, task_vars)
+        _validation, read = self.validate_argument_spec(argument_spec=ARGUMENTS)
+        # Paths in them are the managed host's; the module reads them again, and the same way.
         arguments = dict(self._task.args)
-        if boolean(arguments.get("remote_src", False), strict=False) or not arguments.get("src"):
+        if read["remote_src"]:
             return {**result, **self._execute_module(module_name=MODULE, module_args=arguments, task_vars=task_vars)}
-        exclude = arguments.get("exclude") or []
-        arguments["exclude"] = [exclude] if isinstance(exclude, str) else exclude
+        arguments["publisher"] = read["publisher"] or identity()
         try:
-            return {**result, **self._publish(arguments, task_vars or {})}
+            return {**result, **self._publish(read, arguments, task_vars or {})}
         except SourceProblems as error:
-            message = refusal(str(arguments.get("source")), error.problems)
+            message = refusal(read["source"], error.problems)
             return {**result, "failed": True, "msg": message, "problems": error.problems}
 
-    def _publish(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+    def _publish(self, read: Mapping[str, Any], arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         timer = Timer()
-        root = directory_to_publish(self._find(str(arguments["src"])), arguments.get("subdirectory"))
+        root = directory_to_publish(self._find(read["src"]), read["subdirectory"])
         with timer.phase("read"):
-            entries = scan(root, arguments["exclude"])
+            entries = scan(root, read["exclude"])
         arguments["tree"] = tree_hash(entries)
-        arguments.setdefault("publisher", identity())
-        with timer.phase("ask"):
-            answer = self._execute_module(module_name=MODULE, module_args=arguments, task_vars=task_vars)
-        if answer.get("is_missing"):
-            answer = self._send(root, entries, answer["held"], arguments, task_vars, timer)
+        for _attempt in range(ATTEMPTS):
+            with timer.phase("ask"):
+                answer = self._execute_module(module_name=MODULE, module_args=arguments, task_vars=task_vars)
+            if answer.get("is_missing"):
+                answer = self._send(root, entries, answer["held"], arguments, task_vars, timer)
+            if not answer.pop("is_outdated", False):
+                break
         return _timed(answer, timer)
 
     def _find(self, src: str) -> Path:
-        if Path(src).expanduser().is_absolute():
-            return Path(src).expanduser()
+        if Path(src).is_absolute():
+            return Path(src)
         try:
             return Path(self._find_needle("files", src))
         except AnsibleError as error:
@@ -82,17 +88,24 @@ class ActionModule(ActionBase):
         timer: Timer,
     ) -> dict[str, Any]:
         digests = self._to_send(entries, frozenset(held))
-        # A directory of its own: what is in it goes with it, also when the transfer fails.
-        with tempfile.TemporaryDirectory(dir=constants.DEFAULT_LOCAL_TMP) as directory:
-            packed = Path(directory) / "source.tar.gz"
-            with timer.phase("pack"), packed.open("wb") as file:
-                pack(root, entries, digests, file)
-            with timer.phase("send"):
-                # Without pipelining the asking made one already. Ansible removes it when the task ends.
-                folder = self._connection._shell.tmpdir or self._make_tmp_path()
-                remote = self._connection._shell.join_path(folder, packed.name)
-                self._transfer_file(str(packed), remote)
-                self._fixup_perms2((folder, remote))
+        try:
+            # A directory of its own: what is in it goes with it, also when the transfer fails.
+            with tempfile.TemporaryDirectory(dir=constants.DEFAULT_LOCAL_TMP) as directory:
+                packed = Path(directory) / "source.tar.gz"
+                with timer.phase("pack"), packed.open("wb") as file:
+                    pack(root, entries, digests, file)
+                with timer.phase("send"):
+                    # Without pipelining the asking made one already. Ansible removes it when the task ends.
+                    folder = self._connection._shell.tmpdir or self._make_tmp_path()
+                    remote = self._connection._shell.join_path(folder, packed.name)
+                    self._transfer_file(str(packed), remote)
+                    self._fixup_perms2((folder, remote))
+        except OSError as error:
+            place = error.filename or constants.DEFAULT_LOCAL_TMP
+            raise AnsibleActionFail(
+                f"The controller could not pack what is missing on the managed host: {place}: {error.strerror or error}."
+                " Make room there, or set Ansible's local_tmp to another directory."
+            ) from None
         return self._execute_module(
             module_name=MODULE, module_args={**arguments, "packed": remote}, task_vars=task_vars
         )

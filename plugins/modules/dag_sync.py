@@ -63,11 +63,11 @@ options:
     description:
       - The files' mode, a quoted octal number. A file that is executable in the source is so for all who may read it.
       - Owner, group and modes are those of new releases; a release that is there is never changed.
-    type: str
+    type: raw
     default: "0644"
   directory_mode:
     description: The directories' mode, a quoted octal number.
-    type: str
+    type: raw
     default: "0755"
   sentinel:
     description: The file in O(storage) without which nothing is published, since the storage is then not mounted.
@@ -165,17 +165,21 @@ seconds:
   sample: {read: 0.012, ask: 0.31, pack: 0.003, write: 0.02, flush: 0.05, switch: 0.001}
 """
 
-import grp
 import os
-import pwd
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.airstack.backbone.plugins.module_utils._dags import sync
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.arguments import ARGUMENTS
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.ownership import (
+    OwnershipError,
+    group_number,
+    mode_bits,
+    user_number,
+)
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.releases import (
     Attributes,
     Directory,
@@ -183,11 +187,13 @@ from ansible_collections.airstack.backbone.plugins.module_utils._dags.releases i
     describe,
 )
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.sources import (
+    NotSent,
     Packed,
     SourceProblems,
     directory_to_publish,
     identity,
     refusal,
+    whole,
 )
 
 _SOURCE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
@@ -196,31 +202,18 @@ _MODE = re.compile(r"0?[0-7]{3}")
 
 def main() -> None:
     module = AnsibleModule(
-        argument_spec={
-            "storage": {"type": "path", "required": True},
-            "source": {"type": "str", "required": True},
-            "src": {"type": "path", "required": True},
-            "remote_src": {"type": "bool", "default": False},
-            "subdirectory": {"type": "str"},
-            "exclude": {"type": "list", "elements": "str", "default": []},
-            "owner": {"type": "str"},
-            "group": {"type": "str"},
-            "file_mode": {"type": "str", "default": "0644"},
-            "directory_mode": {"type": "str", "default": "0755"},
-            "sentinel": {"type": "str", "default": ".airflow-dag-storage"},
-            "publisher": {"type": "str"},
-            "tree": {"type": "str"},
-            "packed": {"type": "path"},
-        },
+        argument_spec=ARGUMENTS,
         supports_check_mode=True,
     )
     parameters = module.params
     source = parameters["source"]
     try:
         module.exit_json(**_run(_job(parameters, module.check_mode, module._diff), parameters))
+    except NotSent as error:
+        module.fail_json(msg=refusal(source, error.problems), problems=error.problems, is_outdated=True)
     except SourceProblems as error:
         module.fail_json(msg=refusal(source, error.problems), problems=error.problems)
-    except PublishError as error:
+    except (PublishError, OwnershipError) as error:
         module.fail_json(msg=f"Source '{source}' was not published: {error}")
     except OSError as error:
         module.fail_json(msg=f"Source '{source}' was not published: {describe(error)}")
@@ -231,7 +224,7 @@ def _run(job: sync.Job, parameters: dict[str, Any]) -> dict[str, Any]:
         root = directory_to_publish(Path(parameters["src"]), parameters["subdirectory"])
         return sync.from_directory(job, root, parameters["exclude"])
     if parameters["packed"]:
-        with open(parameters["packed"], "rb") as file:
+        with open(parameters["packed"], "rb") as file, whole():
             return sync.from_archive(job, Packed(file))
     if not parameters["tree"]:
         raise PublishError("only the action plugin can read a directory of the controller; set remote_src otherwise")
@@ -241,15 +234,13 @@ def _run(job: sync.Job, parameters: dict[str, Any]) -> dict[str, Any]:
 def _job(parameters: dict[str, Any], is_check: bool, is_diff: bool) -> sync.Job:
     if not _SOURCE.fullmatch(parameters["source"]):
         raise PublishError("a source's name is of letters, digits, ., _ and -, and begins with none of the last two")
-    modes = {}
-    for name in ("file_mode", "directory_mode"):
-        if not _MODE.fullmatch(parameters[name]):
-            raise PublishError(f"{name} is {parameters[name]!r}; it must be a quoted octal number such as '0644'")
-        modes[name] = int(parameters[name], 8)
+    uid, gid = os.geteuid(), os.getegid()
+    owner, group = parameters["owner"], parameters["group"]
     attributes = Attributes(
-        uid=_number(parameters["owner"], os.geteuid(), lambda name: pwd.getpwnam(name).pw_uid, is_check),
-        gid=_number(parameters["group"], os.getegid(), lambda name: grp.getgrnam(name).gr_gid, is_check),
-        **modes,
+        uid=user_number(owner, uid if is_check else None) if owner else uid,
+        gid=group_number(group, gid if is_check else None) if group else gid,
+        file_mode=mode_bits("file_mode", parameters["file_mode"], _MODE),
+        directory_mode=mode_bits("directory_mode", parameters["directory_mode"], _MODE),
     )
     return sync.Job(
         Directory(Path(parameters["storage"]), parameters["source"]),
@@ -259,18 +250,6 @@ def _job(parameters: dict[str, Any], is_check: bool, is_diff: bool) -> sync.Job:
         is_check=is_check,
         is_diff=is_diff,
     )
-
-
-def _number(wanted: str | None, own: int, find: Callable[[str], int], may_be_missing: bool) -> int:
-    """Return a user's or group's number; the process's own for none, and for one that is missing and may be."""
-    if not wanted or wanted.isdigit():
-        return int(wanted or own)
-    try:
-        return find(wanted)
-    except KeyError:
-        if may_be_missing:
-            return own
-        raise PublishError(f"there is no user or group {wanted} on this host") from None
 
 
 if __name__ == "__main__":

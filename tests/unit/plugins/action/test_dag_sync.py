@@ -5,12 +5,19 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
+
+import pytest
+from ansible import constants
+from ansible.errors import AnsibleActionFail
 
 from ansible_collections.airstack.backbone.plugins.action import dag_sync
 
@@ -20,7 +27,7 @@ PLAYBOOK = """
 - hosts: localhost
   gather_facts: false
   module_defaults:
-    airstack.backbone.dag_sync: {{storage: "{storage}", source: etl, src: source, subdirectory: dags, exclude: "*.md"}}
+    airstack.backbone.dag_sync: {{storage: "{storage}", source: etl, src: source, subdirectory: dags, exclude: "*.md,tests/"}}
   tasks:
     - airstack.backbone.dag_sync:
       check_mode: true
@@ -34,7 +41,10 @@ PLAYBOOK = """
     - ansible.builtin.file: {{path: "{source}/dags/out", src: /etc, state: link}}
     - airstack.backbone.dag_sync:
       ignore_errors: true
-    - airstack.backbone.dag_sync: {{src: "{source}", remote_src: true, exclude: [out]}}
+    - airstack.backbone.dag_sync: {{src: "{source}", remote_src: true, exclude: [out, tests/]}}
+    - ansible.builtin.file: {{path: "{source}/dags/out", state: absent}}
+    - airstack.backbone.dag_sync:
+    - airstack.backbone.dag_sync: {{src: "{source}", remote_src: true}}
 """
 
 
@@ -42,7 +52,8 @@ def test_from_the_controller(tmp_path: Path) -> None:
     storage, source = tmp_path / "storage", tmp_path / "files/source"
     storage.mkdir()
     (storage / ".airflow-dag-storage").touch()
-    (source / "dags").mkdir(parents=True)
+    (source / "dags/tests").mkdir(parents=True)
+    (source / "dags/tests/test_a.py").write_text("not published either\n", encoding="utf-8")
     (source / "dags/a.py").write_text("a = 1\n", encoding="utf-8")
     (source / "dags/notes.md").write_text("not published\n", encoding="utf-8")
     (tmp_path / "ansible.cfg").touch()
@@ -62,7 +73,7 @@ def test_from_the_controller(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     tasks = json.loads(done.stdout)["plays"][0]["tasks"]
     results: list[dict[str, Any]] = [task["hosts"]["localhost"] for task in tasks]
-    said, first, again, _copied, second, nowhere, _linked, refused, remote = results
+    said, first, again, _copied, second, nowhere, _linked, refused, remote, _removed, back, same = results
 
     assert (said["changed"], said["files"]["added"]) == (True, ["a.py"])
     assert said["diff"][1]["after"] == "a = 1\n"
@@ -75,6 +86,114 @@ def test_from_the_controller(tmp_path: Path) -> None:
     assert refused["problems"] == ["out is a link to the absolute path /etc"]
     assert remote["release"] != second["release"]
     assert remote["files"] == {"added": ["notes.md"], "changed": [], "removed": []}
+    assert back["release"] == second["release"]
+    assert (same["changed"], same["release"]) == (False, second["release"])
     assert sorted(each.name for each in (storage / "etl").iterdir()) == [".lock", "current", "releases"]
     assert not list((tmp_path / "remote").iterdir())
     assert not list((tmp_path / "local").iterdir())
+
+
+Answer = dict[str, Any]
+Act = Callable[..., tuple[Answer, Mock]]
+
+
+@pytest.fixture(name="act")
+def act_on_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Act:
+    """The action plugin on a host whose module gives these answers."""
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source/a.py").write_text("a = 1\n", encoding="utf-8")
+    monkeypatch.setattr(constants, "DEFAULT_LOCAL_TMP", str(tmp_path))
+
+    def run(arguments: Answer, *answers: Answer) -> tuple[Answer, Mock]:
+        args = {"storage": "/srv/dags", "source": "etl", "src": str(tmp_path / "source"), **arguments}
+        action = dag_sync.ActionModule(
+            task=Mock(args=args, async_val=0, check_mode=False, diff=False),
+            connection=Mock(),
+            play_context=Mock(),
+            loader=Mock(),
+            templar=Mock(),
+            shared_loader_obj=Mock(),
+        )
+        module = Mock(side_effect=[dict(answer) for answer in answers])
+        for name in ("_transfer_file", "_fixup_perms2"):
+            monkeypatch.setattr(action, name, Mock())
+        monkeypatch.setattr(action, "_execute_module", module)
+        monkeypatch.setattr(action, "_find_needle", Mock(side_effect=AnsibleActionFail("Could not find it")))
+        return action.run(task_vars={}), module
+
+    return run
+
+
+MISSING: Answer = {"changed": True, "is_missing": True, "held": []}
+OUTDATED: Answer = {"failed": True, "msg": "the content of a.py was not sent", "is_outdated": True}
+PUBLISHED: Answer = {"changed": True, "release": "1", "seconds": {}}
+
+
+def test_another_publish_between_asking_and_sending_is_a_reason_to_ask_again(act: Act) -> None:
+    result, module = act({}, MISSING, OUTDATED, MISSING, PUBLISHED)
+    assert (result["changed"], result["release"], module.call_count) == (True, "1", 4)
+    result, module = act({}, MISSING, OUTDATED, MISSING, OUTDATED)
+    assert (result["failed"], result["msg"], module.call_count) == (True, OUTDATED["msg"], 4)
+    assert "is_outdated" not in result
+
+
+@pytest.mark.parametrize("exclude", [5, [5], "*.md,tests/", None])
+def test_what_may_be_read_as_a_list_is_read_as_the_module_does(act: Act, exclude: Any) -> None:
+    if exclude is None:
+        with pytest.raises(AnsibleActionFail, match="exclude"):
+            act({"exclude": None})
+        return
+    result, module = act({"exclude": exclude}, PUBLISHED)
+    assert result["changed"]
+    assert module.call_args.kwargs["module_args"]["exclude"] == exclude
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"exclude": {"a": 1}}, "exclude"),
+        ({"remote_src": "perhaps"}, "remote_src"),
+        ({"src": "~nosuchuser/x"}, "src: Could not find it"),
+        ({"surprise": 1}, "Unsupported parameters for"),
+        ({"src": None}, "src"),
+    ],
+)
+def test_wrong_arguments_reach_no_host(act: Act, arguments: Answer, message: str) -> None:
+    with pytest.raises(AnsibleActionFail, match=message):
+        act(arguments)
+
+
+@pytest.mark.parametrize("subdirectory", [5, "a\0b"])
+def test_a_subdirectory_that_cannot_be_is_a_problem_of_the_source(act: Act, subdirectory: Any) -> None:
+    result, module = act({"subdirectory": subdirectory})
+    assert result["failed"]
+    assert len(result["problems"]) == 1
+    assert not module.called
+
+
+def test_a_path_of_the_managed_host_is_not_the_controllers(act: Act) -> None:
+    _result, module = act({"storage": "~/dags"}, PUBLISHED)
+    assert module.call_args.kwargs["module_args"]["storage"] == "~/dags"
+
+
+def test_a_controller_without_room_is_said(act: Act, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_arguments: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(dag_sync, "pack", full)
+    with pytest.raises(AnsibleActionFail, match=r"controller could not pack .*: No space left on device\. Make room"):
+        act({}, MISSING)
+
+
+def test_a_file_that_is_gone_when_it_is_packed_is_named(
+    act: Act, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = dag_sync.pack
+
+    def pack_late(*arguments: Any) -> None:
+        (tmp_path / "source/a.py").unlink()
+        real(*arguments)
+
+    monkeypatch.setattr(dag_sync, "pack", pack_late)
+    result, _module = act({}, MISSING)
+    assert result["problems"] == ["a.py cannot be read: No such file or directory; publish again"]

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import tarfile
 from functools import partial
 from pathlib import Path
 from typing import Any, Callable
@@ -71,8 +73,46 @@ def test_the_two_steps_of_the_action_plugin(run: Run, source: Path, tmp_path: Pa
         pack(source, entries, [], file)
     refused = run(tree=tree_hash(entries), packed=str(packed))
     assert refused["failed"] is True
-    assert refused["msg"].splitlines()[1:] == ["- the content of dags/b.py was not sent"]
+    assert refused["is_outdated"] is True
+    assert refused["msg"].splitlines()[1:] == [
+        "- the content of dags/b.py was not sent, since somebody else published meanwhile; publish again"
+    ]
     assert run(tree=tree)["changed"] is False
+
+
+@pytest.mark.parametrize(
+    "packed",
+    [
+        b"",
+        b"no archive",
+        "truncated",
+        b"[1]",
+        b"[[1, 2, 3, 4]]",
+        b"5",
+        b"{",
+        b"[[]]",
+        b"\xff",
+    ],
+)
+def test_what_was_sent_may_be_broken(run: Run, source: Path, tmp_path: Path, packed: bytes | str) -> None:
+    file = tmp_path / "packed"
+    if packed == "truncated":
+        (source / "random").write_bytes(os.urandom(100_000))
+        entries = scan(source)
+        with file.open("wb") as archive:
+            pack(source, entries, [entry.digest for entry in entries], archive)
+        os.truncate(file, file.stat().st_size // 2)
+    elif packed in (b"", b"no archive"):
+        file.write_bytes(bytes(packed))
+    else:
+        with tarfile.open(file, "w:gz") as archive:
+            member = tarfile.TarInfo("manifest")
+            member.size = len(packed)
+            archive.addfile(member, io.BytesIO(bytes(packed)))
+    result = run(tree="0" * 64, packed=str(file))
+    assert result["failed"] is True
+    assert "is broken" in result["problems"][0]
+    assert "publish again" in result["problems"][0]
 
 
 def test_what_only_becomes_executable_is_sent(run: Run, source: Path, tmp_path: Path) -> None:
@@ -109,8 +149,17 @@ def test_what_is_wrong_with_a_source_is_one_message(run: Run, source: Path, stor
         ({"source": ""}, "a source's name is of letters"),
         ({"file_mode": "rw-r--r--"}, "file_mode is 'rw-r--r--'"),
         ({"directory_mode": "4755"}, "directory_mode is '4755'"),
-        ({"owner": "nobody-of-that-name"}, "no user or group nobody-of-that-name"),
-        ({"group": "nogroup-of-that-name"}, "no user or group nogroup-of-that-name"),
+        ({"owner": "nobody-of-that-name"}, "there is no user nobody-of-that-name on this host"),
+        ({"group": "nogroup-of-that-name"}, "there is no group nogroup-of-that-name on this host"),
+        ({"file_mode": 0o640}, "file_mode is 416; it must be an octal number in quotes"),
+        ({"directory_mode": 0o750}, "directory_mode is 488; it must be an octal number in quotes"),
+        ({"file_mode": None}, "file_mode is None"),
+        ({"owner": "²"}, "there is no user ² on this host"),
+        ({"owner": "99999999999"}, "99999999999 is no number of a user; the largest is 4294967294"),
+        ({"group": "4294967295"}, "4294967295 is no number of a group"),
+        ({"group": "9" * 5000}, "is no number of a group"),
+        ({"owner": "a\0b"}, "there is no user a\0b on this host"),
+        ({"subdirectory": "a\0b"}, "cannot be read: "),
         ({"src": "/nowhere"}, "/nowhere is not a directory"),
         ({"subdirectory": "nowhere"}, "has no directory nowhere"),
         ({"remote_src": False}, "only the action plugin can read"),
