@@ -49,7 +49,8 @@ options:
               - V(http) needs the status 200 from O(units[].health.url).
               - V(port) needs something that listens on O(units[].health.port).
               - V(heartbeat) needs a heartbeat of O(units[].health.component) that is younger than the process, from the
-                first Airflow API server of O(units[].health.urls) that answers.
+                first Airflow API server of O(units[].health.urls) that answers. Where several hosts run the
+                component, that may be another's, so the process has to have lived for 30 seconds as well.
             type: str
             choices: [http, port, heartbeat, none]
             required: true
@@ -66,6 +67,11 @@ options:
           component:
             description: The component's name in Airflow's own health report, for V(heartbeat).
             type: str
+          hosts:
+            description:
+              - How many hosts run the component, for V(heartbeat).
+              - As many as O(units[].health.urls) has API servers, when left out.
+            type: int
   target:
     description:
       - A target that starts units with the host. It is enabled, and marked active without starting what it wants.
@@ -158,6 +164,7 @@ HEALTH = {
     "port": {"type": "int"},
     "urls": {"type": "list", "elements": "str"},
     "component": {"type": "str"},
+    "hosts": {"type": "int"},
 }
 ARGUMENTS: dict[str, Any] = {
     "units": {

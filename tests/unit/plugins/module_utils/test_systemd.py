@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.airstack.backbone.plugins.module_utils import _systemd
+from ansible_collections.airstack.backbone.plugins.module_utils import _systemd, _unit_health
 from ansible_collections.airstack.backbone.plugins.module_utils._systemd import (
     Systemd,
     Unit,
@@ -127,6 +127,29 @@ def test_a_unit_that_ends_over_and_over_is_given_up_early(host: Callable[..., Ho
     with pytest.raises(UnitsError, match=r"auto-restart, result exit-code"):
         apply(Systemd(played.run), [Wanted(A)], None, 90)
     assert played.now < 1010
+
+
+def test_another_hosts_heartbeat_does_not_hide_a_unit_that_ends_over_and_over(
+    host: Callable[..., Host], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    played = host(a=DOWN)
+    monkeypatch.setattr(_unit_health, "time", played.clock())
+    monkeypatch.setattr(_unit_health, "_heartbeat", lambda _urls, _component, _started: None)
+    played.lives = {A: list(failing(played.now, tries=5, lasts=9))}
+    health = _unit_health.probe({"type": "heartbeat", "component": "triggerer", "urls": ["a", "b"]})
+    with pytest.raises(UnitsError, match=r"a\.service has run for \d+ s; .*journalctl"):
+        apply(Systemd(played.run), [Wanted(A, health=health)], None, 90)
+
+
+def failing(now: float, tries: int, lasts: int) -> Iterator[dict[str, str]]:
+    """What systemd tells each second of a unit that fails so many seconds after each of its starts."""
+    for at in range(tries):
+        started = {
+            "ExecMainStartTimestampMonotonic": str(int((now + at * (lasts + 10)) * 1e6)),
+            "InvocationID": f"{at}",
+        }
+        yield from [{**UP, **started, "NRestarts": str(at)}] * lasts
+        yield from [{**RETRYING, "NRestarts": str(at)}] * 10
 
 
 def test_a_unit_that_ended_for_good_is_given_up_at_once(host: Callable[..., Host]) -> None:
