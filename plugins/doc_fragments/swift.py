@@ -15,11 +15,13 @@ options:
     type: str
     required: true
   user:
-    description: The user who asks, as V(account:user). Only an administrator of the account may make containers.
+    description:
+      - The user who asks, as V(account:user), in printable ASCII.
+      - Only an administrator of the account may make containers.
     type: str
     required: true
   key:
-    description: The user's key.
+    description: The user's key, in printable ASCII.
     type: str
     required: true
   validate_certs:

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from email.message import Message
 from http import HTTPStatus
+from http.client import HTTPException
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote
@@ -111,7 +112,16 @@ def difference(found: Mapping[str, Container | None], wanted: Grants) -> dict[st
 
 
 def connect(parameters: Mapping[str, Any]) -> Swift:
-    """The account that a module's parameters name (see ARGUMENT_SPEC)."""
+    """The account that a module's parameters name (see ARGUMENT_SPEC).
+
+    Raises SwiftError where they cannot be sent, and whatever Swift raises.
+    """
+    for name in ("user", "key"):
+        if not _is_sendable(parameters[name]):
+            raise SwiftError(
+                f"{name} is empty or holds something other than printable ASCII (a newline, an umlaut); it is sent in a"
+                " header of HTTP, which takes nothing else. Give another one. It is not shown, for it may be secret."
+            )
     return Swift(
         parameters["auth_url"],
         parameters["user"],
@@ -120,6 +130,11 @@ def connect(parameters: Mapping[str, Any]) -> Swift:
         ca_path=parameters["ca_path"],
         timeout=parameters["timeout"],
     )
+
+
+def _is_sendable(text: str) -> bool:
+    """Whether a header of HTTP carries a text as it is."""
+    return bool(text) and text == text.strip() and text.isascii() and text.isprintable()
 
 
 class Swift:
@@ -190,6 +205,12 @@ class Swift:
             return answer.status, _by_name(answer.headers), answer.read().decode()
         except HTTPError as error:
             return error.code, _by_name(error.headers), ""
+        except (HTTPException, ValueError) as error:
+            # Their text may quote a header that was sent, and so the key.
+            raise SwiftUnavailableError(
+                f"No Swift answers at {self._auth_url}: what is there speaks no HTTP, or that is no address"
+                f" ({type(error).__name__})."
+            ) from None
         except (URLError, SSLValidationError, UrlConnectionError, OSError) as error:
             reason = getattr(error, "reason", None) or error
             raise SwiftUnavailableError(f"No Swift answers at {self._auth_url}: {reason}.") from error

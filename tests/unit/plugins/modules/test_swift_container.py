@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -163,6 +164,45 @@ def test_a_store_that_is_not_ready_fails_except_in_check_mode(
     assert checked["changed"]
     assert message in warnings[0]
     assert run_module(swift_container_info.main, check=True, **{**arguments(swift), **changed})["failed"]
+
+
+@pytest.mark.parametrize("check", [False, True])
+@pytest.mark.parametrize("name", ["user", "key"])
+@pytest.mark.parametrize("value", ["hush\nhush", "hush-hüsh", "hush-ключ", "hush\x7f", "hush ", ""])
+def test_what_no_header_carries_is_refused_and_not_shown(
+    swift: Swift, run_module: Any, name: str, value: str, check: bool
+) -> None:
+    result = run_module(swift_container.main, check=check, **{**arguments(swift, name="logs"), name: value})
+    assert result["failed"]
+    assert f"{name} is empty or holds something other than printable ASCII" in result["msg"]
+    assert "hush" not in run_module.printed
+    assert run_module(swift_container_info.main, **{**arguments(swift), name: value})["failed"]
+    assert "hush" not in run_module.printed
+
+
+def test_a_port_that_speaks_no_http_is_told(run_module: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/auth/v1.0"
+
+        def rudely() -> None:
+            connection, _address = listener.accept()
+            with connection:
+                connection.recv(1000)
+                connection.sendall(b"220 mail\r\n")
+
+        threading.Thread(target=rudely, daemon=True).start()
+        wanted = {"auth_url": url, "user": "airflow:admin", "key": KEY, "name": "logs"}
+        result = run_module(swift_container.main, **wanted)
+    assert result["failed"]
+    assert f"No Swift answers at {url}: what is there speaks no HTTP" in result["msg"]
+    assert KEY not in run_module.printed
+
+
+@pytest.mark.parametrize("address", ["http://localhost:abc/auth/v1.0", "nonsense"])
+def test_what_is_no_address_is_told(swift: Swift, run_module: Any, address: str) -> None:
+    result = run_module(swift_container.main, **{**arguments(swift, name="logs"), "auth_url": address})
+    assert result["failed"]
+    assert f"No Swift answers at {address}: " in result["msg"]
 
 
 @pytest.mark.parametrize("check", [False, True])
