@@ -212,8 +212,10 @@ class Api:
             raise Refused(f"{answer.status} {answer.reason}")
         if answer.status >= 400:
             raise OSError(f"{path.partition('?')[0]} gave {answer.status} {answer.reason}")
-        read: dict[str, Any] = json.loads(content)
-        return read
+        read = json.loads(content)
+        if isinstance(read, dict):
+            return read
+        raise ValueError(f"{path.partition('?')[0]} gave no JSON object")
 
 
 class Look:
@@ -292,10 +294,16 @@ def _release(source: Path) -> dict[str, Any]:
         release = current.resolve(strict=True)
     except OSError:
         return {"release": None, "published": 0.0, "dag_files": []}
-    dag_files = [
-        str(file.relative_to(release)) for file in release.rglob("*.py") if DEFINES_DAG.search(file.read_bytes())
-    ]
+    dag_files = [str(file.relative_to(release)) for file in release.rglob("*.py") if _defines_dag(file)]
     return {"release": release.name, "published": published, "dag_files": sorted(dag_files)}
+
+
+def _defines_dag(file: Path) -> bool:
+    """Whether a file defines a DAG; a directory, a link that leads nowhere and a file that went meanwhile do not."""
+    try:
+        return file.is_file() and DEFINES_DAG.search(file.read_bytes()) is not None
+    except OSError:
+        return False
 
 
 def _reason(error: Exception) -> str:

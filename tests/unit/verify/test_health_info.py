@@ -142,6 +142,18 @@ def test_what_answers_without_json_is_no_api(plan: dict[str, t.Any], monkeypatch
     assert "error" in look(plan)["apis"][0]
 
 
+def test_what_answers_with_no_object_is_no_api(plan: dict[str, t.Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    def answer(self: Airflow, *_: t.Any) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"[]")
+
+    monkeypatch.setattr(Airflow, "_answer", answer)
+    (api,) = look(plan)["apis"]
+    assert api["error"] == "/api/v2/version gave no JSON object"
+    assert _health.examine({**plan, "sources": []}, {**look(plan), "queues": None})[0].part == "API server on control1"
+
+
 def test_the_broker_is_asked_by_another_interpreter_and_never_in_its_arguments(
     plan: dict[str, t.Any], tmp_path: pathlib.Path
 ) -> None:
@@ -191,6 +203,16 @@ def test_releases_are_read_from_the_storage(
     (release,) = look(plan)["releases"].values()
     assert (release["release"], release["dag_files"]) == ("r1", dag_files)
     assert release["published"] == (tmp_path / "etl" / "current").lstat().st_mtime
+
+
+def test_what_is_named_like_a_file_and_is_none_defines_no_dag(plan: dict[str, t.Any], tmp_path: pathlib.Path) -> None:
+    publish(tmp_path, "r1", "with DAG('a') as dag: ...")
+    release = tmp_path / "etl" / "releases" / "r1"
+    (release / "package.py").mkdir()
+    (release / "gone.py").symlink_to("nowhere")
+    (release / "round.py").symlink_to("round.py")
+    (seen,) = look(plan)["releases"].values()
+    assert seen["dag_files"] == ["nested/a.py"]
 
 
 def test_a_link_that_leads_nowhere_is_no_release(plan: dict[str, t.Any], tmp_path: pathlib.Path) -> None:
