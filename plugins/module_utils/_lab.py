@@ -33,6 +33,9 @@ INOTIFY_PER_HOST = 5
 KEYS = ("ssh_key", "ssh_key.pub", "host_key", "host_key.pub", "known_hosts")
 """What the lab's directory holds beside containers.conf."""
 
+LONGEST_PREFIX = 29
+"""Six addresses that hosts could have; one is the gateway's."""
+
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*")
 _VOLUME = re.compile(r"(?P<source>[^:]+):(?P<target>/[^:]*)(?P<options>:[^:]+)?")
 _RUNNING = ("running", "paused", "stopping")
@@ -337,6 +340,12 @@ def _network(text: str) -> IPv4Network | None:
         return None
 
 
+def _subnet(text: str) -> IPv4Network | None:
+    """A subnet that a lab can have."""
+    network = _network(text)
+    return network if network is not None and network.prefixlen <= LONGEST_PREFIX else None
+
+
 def _drift(host: Host, container: Container) -> str:
     """How a host's description differs from what its container was made from; empty where it does not."""
     before = json.loads(container.labels.get(LABEL_DESCRIPTION, "{}"))
@@ -352,9 +361,12 @@ def _description_problems(lab: Lab) -> Iterator[str]:
         )
     if not lab.hosts:
         yield "the inventory's group airflow_lab is empty; put the hosts in it that the lab shall make"
-    subnet = _network(lab.subnet)
+    subnet = _subnet(lab.subnet)
     if subnet is None:
-        yield f"airflow_hosts_lab_subnet is {lab.subnet!r}; it should be an IPv4 subnet such as 10.89.57.0/24"
+        yield (
+            f"airflow_hosts_lab_subnet is {lab.subnet!r}; it should be an IPv4 subnet such as 10.89.57.0/24,"
+            f" with a prefix of {LONGEST_PREFIX} at most"
+        )
     addresses: dict[str, str] = {}
     ports: dict[tuple[str, int], str] = {}
     for host in lab.hosts:
@@ -429,7 +441,7 @@ def _foreign_problems(lab: Lab, machine: Machine) -> Iterator[str]:
 
 
 def _subnet_problems(lab: Lab, machine: Machine) -> Iterator[str]:
-    subnet = _network(lab.subnet)
+    subnet = _subnet(lab.subnet)
     if subnet is None:
         return
     networks = [

@@ -25,7 +25,7 @@ options:
     type: path
     required: true
   subnet:
-    description: The lab's IPv4 subnet, in CIDR notation.
+    description: The lab's IPv4 subnet, in CIDR notation, with a prefix of 29 at most.
     type: str
     required: true
   hosts:
@@ -283,8 +283,8 @@ class Podman:
 
 
 def networks(directory: Path) -> list[_lab.Network]:
-    """The networks that podman keeps in a directory."""
-    described = [json.loads(_host.read(file)) for file in sorted(directory.glob("*.json"))]
+    """The networks that podman keeps in a directory; podman skips a file that describes none, and so do we."""
+    described = filter(None, map(_network, sorted(directory.glob("*.json"))))
     return [
         _lab.Network(
             name=network["name"],
@@ -294,6 +294,14 @@ def networks(directory: Path) -> list[_lab.Network]:
         )
         for network in described
     ]
+
+
+def _network(file: Path) -> dict[str, Any] | None:
+    try:
+        network = json.loads(_host.read(file))
+    except ValueError:
+        return None
+    return network if isinstance(network, dict) and "name" in network else None
 
 
 def missing_packages(needs_runc: bool) -> list[str]:

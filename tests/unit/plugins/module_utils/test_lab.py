@@ -161,6 +161,8 @@ def test_a_host_that_left_the_inventory_is_named() -> None:
         ({"name": "No Name"}, {}, ["airflow_hosts_lab_name is 'No Name'"]),
         ({"hosts": []}, {}, ["airflow_lab is empty"]),
         ({"subnet": "10.89.57.0/33"}, {}, ["airflow_hosts_lab_subnet is '10.89.57.0/33'"]),
+        ({"subnet": "255.255.255.255/32"}, {}, ["lab_subnet is '255.255.255.255/32'", "with a prefix of 29 at most"]),
+        ({"subnet": "10.89.57.8/30"}, {}, ["lab_subnet is '10.89.57.8/30'", "with a prefix of 29 at most"]),
         ({"hosts": [replace(CONTROL, address="")]}, {}, ["ansible_host of control1 is not set"]),
         ({"hosts": [replace(CONTROL, address="control1")]}, {}, ["ansible_host of control1 is 'control1'"]),
         (
@@ -316,6 +318,11 @@ def test_settings_fit_the_machine() -> None:
 def test_a_volume_without_a_slash_is_the_labs_own() -> None:
     assert LAB.mounts(WORKER) == ["local-dags:/srv/dags:ro", "/tmp/x:/x"]
     assert LAB.volumes() == ["local-dags"]
+
+
+def test_the_smallest_subnet_is_enough_for_a_few_hosts() -> None:
+    hosts = [replace(CONTROL, address="10.89.58.2"), replace(WORKER, address="10.89.58.6")]
+    assert not _lab.compare(replace(LAB, subnet="10.89.58.0/29", hosts=hosts), BARE).problems
 
 
 HOSTS = st.builds(

@@ -146,6 +146,16 @@ def test_a_lab_that_stands(run: Run, machine: FakeMachine) -> None:
     }
 
 
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}"])
+def test_a_file_that_describes_no_network_is_skipped(run: Run, machine: FakeMachine, content: str) -> None:
+    (machine.folder / "networks").mkdir()
+    (machine.folder / "networks" / "x.json").write_text(content)
+    taken = {"name": "y", "subnets": [{"subnet": "203.0.113.0/25"}]}
+    (machine.folder / "networks" / "y.json").write_text(json.dumps(taken))
+    (problem,) = run()["problems"]
+    assert "meets 203.0.113.0/25 of podman's network y" in problem
+
+
 def test_what_is_worth_a_look_is_a_warning_unless_something_is_wrong(run: Run, machine: FakeMachine) -> None:
     machine.have_keys()
     machine.answer("containers", [made(run(), Image="localhost/older")])
