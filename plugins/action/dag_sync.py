@@ -44,6 +44,8 @@ class ActionModule(ActionBase):
         """See plugins/modules/dag_sync.py for the arguments and what is returned."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         _validation, read = self.validate_argument_spec(argument_spec=ARGUMENTS)
+        if not read["src"]:  # a path without a name is the directory that Ansible happens to run in
+            raise AnsibleActionFail("src is empty; name the directory to publish")
         # Paths in them are the managed host's; the module reads them again, and the same way.
         arguments = dict(self._task.args)
         if read["remote_src"]:

@@ -156,6 +156,8 @@ def test_what_may_be_read_as_a_list_is_read_as_the_module_does(act: Act, exclude
         ({"src": "~nosuchuser/x"}, "src: Could not find it"),
         ({"surprise": 1}, "Unsupported parameters for"),
         ({"src": None}, "src"),
+        ({"src": ""}, "src is empty"),
+        ({"src": "", "remote_src": True}, "src is empty"),
     ],
 )
 def test_wrong_arguments_reach_no_host(act: Act, arguments: Answer, message: str) -> None:
