@@ -151,14 +151,20 @@ def unit(component: Component, api_urls: Sequence[str]) -> dict[str, Any]:
         "name": unit_name(component),
         "files": _read(component),
         "timeout": component["start_timeout"],
-        "health": _health(component["health"], api_urls),
+        "health": _health(component, api_urls),
     }
 
 
-def _health(health: Mapping[str, Any], api_urls: Sequence[str]) -> dict[str, Any]:
+def _health(component: Component, api_urls: Sequence[str]) -> dict[str, Any]:
+    health, hosts = component["health"], len(component["hosts"])
     made: dict[str, Callable[[], dict[str, Any]]] = {
         "http": lambda: {"type": "http", "url": f"http://127.0.0.1:{health['port']}{health['path']}"},
-        "heartbeat": lambda: {"type": "heartbeat", "component": health["component"], "urls": list(api_urls)},
+        "heartbeat": lambda: {
+            "type": "heartbeat",
+            "component": health["component"],
+            "urls": list(api_urls),
+            "hosts": hosts,
+        },
         "port": lambda: {"type": "port", "port": health["port"]},
         "end": lambda: {"type": "none"},
     }
