@@ -74,7 +74,6 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Names of the filters, as playbooks use them."""
         return {
-            "components": components.model,
             "component_files": component_files,
             "component_steps": component_steps,
             "component_units": component_units,
