@@ -36,7 +36,9 @@ def test_a_log_reads_back_without_the_worker_that_wrote_it(
     logs = at_once([lambda task=task: airflow.log(task) for task in tasks])
     for task, log in zip(tasks, logs, strict=True):
         assert f"s3://{platform.plan['log_store']['bucket']}/" in log, f"{task['task_id']}: {log}"
-        assert f"{task['hostname']}: " in log, f"what {task['task_id']} prints is its host's name first, here it is: {log}"
+        assert f"{task['hostname']}: " in log, (
+            f"what {task['task_id']} prints is its host's name first, here it is: {log}"
+        )
 
 
 def test_the_doctor_names_every_queue_that_nobody_consumes(platform: Platform) -> None:
