@@ -210,7 +210,25 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.airstack.backbone.plugins.module_utils import _host, _lab
+from ansible_collections.airstack.backbone.plugins.module_utils import _host
+from ansible_collections.airstack.backbone.plugins.module_utils._lab.description import Host, Lab, Port
+from ansible_collections.airstack.backbone.plugins.module_utils._lab.difference import compare
+from ansible_collections.airstack.backbone.plugins.module_utils._lab.images import RELEASES, image
+from ansible_collections.airstack.backbone.plugins.module_utils._lab.labels import LABEL_DESCRIPTION
+from ansible_collections.airstack.backbone.plugins.module_utils._lab.leftovers import leftovers
+from ansible_collections.airstack.backbone.plugins.module_utils._lab.machine import (
+    Container,
+    Image,
+    Machine,
+    Network,
+    routes,
+)
+from ansible_collections.airstack.backbone.plugins.module_utils._lab.settings import (
+    CAP_SYS_RESOURCE,
+    KEYS,
+    NETWORKS,
+    containers_conf,
+)
 
 MIB = 1024**2
 
@@ -254,9 +272,9 @@ class Podman:
         )
         return str(output)
 
-    def containers(self) -> list[_lab.Container]:
+    def containers(self) -> list[Container]:
         return [
-            _lab.Container(
+            Container(
                 name=container["Names"][0],
                 state=container["State"],
                 image=container["Image"],
@@ -274,19 +292,19 @@ class Podman:
     def volumes(self) -> dict[str, dict[str, str]]:
         return {volume["Name"]: volume["Labels"] or {} for volume in self.listing("volume", "ls")}
 
-    def images(self) -> list[_lab.Image]:
+    def images(self) -> list[Image]:
         return [
-            _lab.Image(image["Id"], name, image["Labels"] or {})
+            Image(image["Id"], name, image["Labels"] or {})
             for image in self.listing("images")
             for name in image.get("Names") or [""]
         ]
 
 
-def networks(directory: Path) -> list[_lab.Network]:
+def networks(directory: Path) -> list[Network]:
     """The networks that podman keeps in a directory; podman skips a file that describes none, and so do we."""
     described = filter(None, map(_network, sorted(directory.glob("*.json"))))
     return [
-        _lab.Network(
+        Network(
             name=network["name"],
             subnets=[subnet["subnet"] for subnet in network.get("subnets") or []],
             interface=network.get("network_interface", ""),
@@ -312,10 +330,10 @@ def missing_packages(needs_runc: bool) -> list[str]:
 
 def may_raise_limits() -> bool:
     effective = next(line for line in _host.read(Path("/proc/self/status")).splitlines() if line.startswith("CapEff:"))
-    return bool(int(effective.split()[1], 16) >> _lab.CAP_SYS_RESOURCE & 1)
+    return bool(int(effective.split()[1], 16) >> CAP_SYS_RESOURCE & 1)
 
 
-def taken(ports: list[_lab.Port]) -> dict[tuple[str, int], str]:
+def taken(ports: list[Port]) -> dict[tuple[str, int], str]:
     """Who holds the ports that cannot be bound."""
     found = {}
     for port in ports:
@@ -360,10 +378,10 @@ def images(parameters: dict[str, Any]) -> dict[str, str]:
     """The image of each release."""
     sources = [Path(parameters[name]) for name in ("recipe", "ca_bundle") if parameters[name]]
     recipe = [source.read_bytes() if source.is_file() else b"" for source in sources]
-    return {release: _lab.image(release, *recipe, *map(str.encode, parameters["mirrors"])) for release in _lab.RELEASES}
+    return {release: image(release, *recipe, *map(str.encode, parameters["mirrors"])) for release in RELEASES}
 
 
-def look(module: AnsibleModule, lab: _lab.Lab, settings: str, needs_runc: bool) -> _lab.Machine:
+def look(module: AnsibleModule, lab: Lab, settings: str, needs_runc: bool) -> Machine:
     """The machine as it stands; without podman or root's rights only that."""
     root = os.geteuid() == 0
     missing = missing_packages(needs_runc)
@@ -374,16 +392,16 @@ def look(module: AnsibleModule, lab: _lab.Lab, settings: str, needs_runc: bool) 
     busy = not {lab.container(host.name) for host in lab.hosts} <= {container.name for container in own}
     storage = Path(podman.text("info", "--format", "{{.Store.GraphRoot}}").strip()) if podman and busy else None
     ports = [port for host in lab.hosts for port in host.ports() if (port.address, port.port) not in published]
-    return _lab.Machine(
+    return Machine(
         root=root,
         missing=missing,
         containers=containers,
-        networks=networks(Path(_lab.NETWORKS)),
+        networks=networks(Path(NETWORKS)),
         volumes=podman.volumes() if podman else {},
         images=podman.images() if podman else [],
-        routes=_lab.routes(_host.read(Path("/proc/net/route"))),
+        routes=routes(_host.read(Path("/proc/net/route"))),
         taken=taken(ports),
-        keys=all(Path(lab.directory, name).is_file() for name in _lab.KEYS),
+        keys=all(Path(lab.directory, name).is_file() for name in KEYS),
         settings=_host.read(Path(lab.directory, "containers.conf")) == settings,
         memory=available_memory() if busy else None,
         disk=_host.free_bytes(_host.nearest_existing(storage)) if storage else None,
@@ -419,24 +437,24 @@ def main() -> None:
         supports_check_mode=True,
     )
     parameters = module.params
-    lab = _lab.Lab(
+    lab = Lab(
         name=parameters["name"],
         directory=str(Path(parameters["directory"]).resolve()),
         subnet=parameters["subnet"],
-        hosts=[_lab.Host(**host) for host in parameters["hosts"]],
+        hosts=[Host(**host) for host in parameters["hosts"]],
         images=images(parameters),
         recreate=parameters["recreate"],
         memory=parameters["memory_mb"] * MIB,
         disk=parameters["disk_mb"] * MIB,
     )
     unified_cgroups = Path("/sys/fs/cgroup/cgroup.controllers").exists()
-    settings = _lab.containers_conf(
+    settings = containers_conf(
         unified_cgroups=unified_cgroups,
         may_raise_limits=may_raise_limits(),
         systemd=Path("/run/systemd/system").is_dir(),
     )
     machine = look(module, lab, settings, needs_runc=not unified_cgroups)
-    difference = _lab.compare(lab, machine)
+    difference = compare(lab, machine)
     for warning in () if difference.problems else difference.warnings:
         module.warn(warning)
     missing = asdict(difference)
@@ -453,7 +471,7 @@ def main() -> None:
                 "volumes": lab.mounts(host),
                 "labels": {
                     **lab.labels(),
-                    _lab.LABEL_DESCRIPTION: json.dumps(host.description(), sort_keys=True),
+                    LABEL_DESCRIPTION: json.dumps(host.description(), sort_keys=True),
                 },
             }
             for host in lab.hosts
@@ -461,7 +479,7 @@ def main() -> None:
         images=lab.images,
         labels=lab.labels(),
         containers_conf=settings,
-        leftovers=_lab.leftovers(lab, machine),
+        leftovers=leftovers(lab, machine),
     )
 
 

@@ -13,42 +13,54 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.airstack.backbone.plugins.module_utils import _lab
+from ansible_collections.airstack.backbone.plugins.module_utils._lab.description import Host, Lab, Port
+from ansible_collections.airstack.backbone.plugins.module_utils._lab.difference import compare
+from ansible_collections.airstack.backbone.plugins.module_utils._lab.images import RELEASES, image
+from ansible_collections.airstack.backbone.plugins.module_utils._lab.labels import LABEL_DESCRIPTION, LABEL_IMAGE
+from ansible_collections.airstack.backbone.plugins.module_utils._lab.leftovers import leftovers
+from ansible_collections.airstack.backbone.plugins.module_utils._lab.machine import (
+    Container,
+    Image,
+    Machine,
+    Network,
+    routes,
+)
+from ansible_collections.airstack.backbone.plugins.module_utils._lab.settings import containers_conf
 
-IMAGE_LABELS = {_lab.LABEL_IMAGE: "true"}
+IMAGE_LABELS = {LABEL_IMAGE: "true"}
 IMAGES = {"bookworm": "localhost/airstack-lab:bookworm-1", "trixie": "localhost/airstack-lab:trixie-1"}
-CONTROL = _lab.Host("control1", "10.89.57.13", publish=["127.0.0.1:8080:8080"], volumes=["dags:/srv/dags"])
-WORKER = _lab.Host("worker1", "10.89.57.14", release="trixie", volumes=["dags:/srv/dags:ro", "/tmp/x:/x"])
-STORED = [_lab.Image(f"id of {name}", name, IMAGE_LABELS) for name in IMAGES.values()]
-LAB = _lab.Lab("local", "/repository/.lab", "10.89.57.0/24", [CONTROL, WORKER], IMAGES)
+CONTROL = Host("control1", "10.89.57.13", publish=["127.0.0.1:8080:8080"], volumes=["dags:/srv/dags"])
+WORKER = Host("worker1", "10.89.57.14", release="trixie", volumes=["dags:/srv/dags:ro", "/tmp/x:/x"])
+STORED = [Image(f"id of {name}", name, IMAGE_LABELS) for name in IMAGES.values()]
+LAB = Lab("local", "/repository/.lab", "10.89.57.0/24", [CONTROL, WORKER], IMAGES)
 GIB = 1024**3
 
 
-def container(host: _lab.Host, lab: _lab.Lab = LAB, **changes: Any) -> _lab.Container:
-    made = _lab.Container(
+def container(host: Host, lab: Lab = LAB, **changes: Any) -> Container:
+    made = Container(
         name=lab.container(host.name),
         state="running",
         image=lab.images[host.release],
         image_identity=f"id of {lab.images[host.release]}",
-        labels={**lab.labels(), _lab.LABEL_DESCRIPTION: json.dumps(host.description())},
+        labels={**lab.labels(), LABEL_DESCRIPTION: json.dumps(host.description())},
         ports=[(port.address, port.port) for port in host.ports()],
     )
     return replace(made, **changes)
 
 
-NETWORK = _lab.Network("local", ["10.89.57.0/24"], "podman1", LAB.labels())
-WHOLE = _lab.Machine(
+NETWORK = Network("local", ["10.89.57.0/24"], "podman1", LAB.labels())
+WHOLE = Machine(
     containers=[container(CONTROL), container(WORKER)],
     networks=[NETWORK],
     volumes={"local-dags": LAB.labels()},
     images=STORED,
     routes=[("10.89.57.0/24", "podman1"), ("192.168.0.0/16", "eth0")],
 )
-BARE = _lab.Machine(keys=False, settings=False)
+BARE = Machine(keys=False, settings=False)
 
 
 def test_a_lab_that_stands_lacks_nothing() -> None:
-    difference = _lab.compare(LAB, WHOLE)
+    difference = compare(LAB, WHOLE)
     assert difference.complete
     assert not difference.problems
     assert not difference.warnings
@@ -56,7 +68,7 @@ def test_a_lab_that_stands_lacks_nothing() -> None:
 
 
 def test_a_bare_machine_lacks_everything_in_order() -> None:
-    difference = _lab.compare(LAB, BARE)
+    difference = compare(LAB, BARE)
     assert not difference.problems
     assert not difference.complete
     assert difference.steps(LAB) == [
@@ -73,15 +85,15 @@ def test_a_bare_machine_lacks_everything_in_order() -> None:
 @pytest.mark.parametrize("state", ["exited", "created", "stopped"])
 def test_what_is_stopped_is_started_and_not_made_anew(state: str) -> None:
     machine = replace(WHOLE, containers=[container(CONTROL, state=state), container(WORKER)])
-    difference = _lab.compare(LAB, machine)
+    difference = compare(LAB, machine)
     assert difference.steps(LAB) == ["start container local-control1"]
     assert not difference.problems
 
 
 def test_only_missing_images_are_built() -> None:
     machine = replace(WHOLE, containers=[container(CONTROL)], images=STORED[:1])
-    assert _lab.compare(LAB, machine).build == ["trixie"]
-    assert _lab.compare(LAB, replace(machine, images=STORED)).build == []
+    assert compare(LAB, machine).build == ["trixie"]
+    assert compare(LAB, replace(machine, images=STORED)).build == []
 
 
 @pytest.mark.parametrize(
@@ -98,12 +110,12 @@ def test_only_missing_images_are_built() -> None:
 )
 def test_a_changed_description_is_refused_or_made_anew_when_asked(change: dict[str, Any], text: str) -> None:
     lab = replace(LAB, hosts=[replace(CONTROL, **change), WORKER])
-    (problem,) = _lab.compare(lab, WHOLE).problems
+    (problem,) = compare(lab, WHOLE).problems
     assert "local-control1" in problem
     assert text in problem
     assert "airflow_hosts_lab_recreate" in problem
 
-    difference = _lab.compare(replace(lab, recreate=True), WHOLE)
+    difference = compare(replace(lab, recreate=True), WHOLE)
     assert not difference.problems
     assert difference.stale == ["local-control1"]
     assert difference.create == ["control1"]
@@ -113,8 +125,8 @@ def test_a_changed_description_is_refused_or_made_anew_when_asked(change: dict[s
 def test_another_subnet_makes_the_network_and_all_hosts_anew() -> None:
     hosts = [replace(host, address=host.address.replace(".57.", ".58.")) for host in LAB.hosts]
     lab = replace(LAB, subnet="10.89.58.0/24", hosts=hosts)
-    assert len(_lab.compare(lab, WHOLE).problems) == len(hosts)
-    difference = _lab.compare(replace(lab, recreate=True), WHOLE)
+    assert len(compare(lab, WHOLE).problems) == len(hosts)
+    difference = compare(replace(lab, recreate=True), WHOLE)
     assert not difference.problems
     assert difference.stale == ["local-control1", "local-worker1"]
     assert difference.stale_network
@@ -123,16 +135,16 @@ def test_another_subnet_makes_the_network_and_all_hosts_anew() -> None:
 
 def test_hosts_whose_keys_are_gone_cannot_be_reached_and_do_not_stay() -> None:
     machine = replace(WHOLE, keys=False)
-    problems = _lab.compare(LAB, machine).problems
+    problems = compare(LAB, machine).problems
     assert len(problems) == 2
     assert all("SSH keys" in problem and "/repository/.lab" in problem for problem in problems)
-    difference = _lab.compare(replace(LAB, recreate=True), machine)
+    difference = compare(replace(LAB, recreate=True), machine)
     assert difference.prepare
     assert difference.stale == ["local-control1", "local-worker1"]
 
 
 def test_settings_that_changed_are_written_and_no_more() -> None:
-    difference = _lab.compare(LAB, replace(WHOLE, settings=False))
+    difference = compare(LAB, replace(WHOLE, settings=False))
     assert difference.steps(LAB) == ["write keys and settings to /repository/.lab"]
 
 
@@ -140,7 +152,7 @@ def test_a_container_of_an_older_image_stays_with_a_warning() -> None:
     machine = replace(
         WHOLE, containers=[container(CONTROL, image="localhost/airstack-lab:bookworm-0"), container(WORKER)]
     )
-    difference = _lab.compare(LAB, machine)
+    difference = compare(LAB, machine)
     assert difference.complete
     (warning,) = difference.warnings
     assert "local-control1" in warning
@@ -148,7 +160,7 @@ def test_a_container_of_an_older_image_stays_with_a_warning() -> None:
 
 
 def test_a_host_that_left_the_inventory_is_named() -> None:
-    difference = _lab.compare(replace(LAB, hosts=[CONTROL]), WHOLE)
+    difference = compare(replace(LAB, hosts=[CONTROL]), WHOLE)
     assert difference.complete
     assert difference.warnings == [
         "container local-worker1 is of this lab and no longer in the inventory; `make down` removes it"
@@ -189,17 +201,17 @@ def test_a_host_that_left_the_inventory_is_named() -> None:
         ),
         (
             {},
-            {"containers": [_lab.Container("other", "running", "x", ports=[("127.0.0.1", 8080)])]},
+            {"containers": [Container("other", "running", "x", ports=[("127.0.0.1", 8080)])]},
             ["port 8080 on 127.0.0.1 is taken by container other"],
         ),
         (
             {},
-            {"containers": [_lab.Container("local-control1", "exited", "x")]},
+            {"containers": [Container("local-control1", "exited", "x")]},
             ["a container named local-control1 stands on this machine, and this lab did not make it"],
         ),
         (
             {},
-            {"networks": [_lab.Network("other", ["10.89.0.0/16"])]},
+            {"networks": [Network("other", ["10.89.0.0/16"])]},
             ["10.89.57.0/24 meets 10.89.0.0/16 of podman's network other"],
         ),
         ({}, {"routes": [("10.0.0.0/8", "wg0")]}, ["meets 10.0.0.0/8 of a route over wg0"]),
@@ -211,53 +223,53 @@ def test_a_host_that_left_the_inventory_is_named() -> None:
 def test_what_cannot_work_is_one_problem_that_says_what_to_do(
     lab: dict[str, Any], machine: dict[str, Any], fragments: list[str]
 ) -> None:
-    (problem,) = _lab.compare(replace(LAB, **lab), replace(BARE, **machine)).problems
+    (problem,) = compare(replace(LAB, **lab), replace(BARE, **machine)).problems
     for fragment in fragments:
         assert fragment in problem
 
 
 def test_all_problems_come_at_once() -> None:
     machine = replace(BARE, root=False, missing=["podman"], routes=[("10.0.0.0/8", "wg0")], memory=0)
-    assert len(_lab.compare(replace(LAB, name="!", memory=1), machine).problems) == 5
+    assert len(compare(replace(LAB, name="!", memory=1), machine).problems) == 5
 
 
 def test_a_lab_of_the_same_name_elsewhere_is_left_alone() -> None:
     elsewhere = replace(LAB, directory="/elsewhere/.lab")
     without_ports = replace(elsewhere, hosts=[replace(CONTROL, publish=[]), WORKER])
     for machine in (WHOLE, replace(BARE, networks=[NETWORK]), replace(BARE, volumes=WHOLE.volumes)):
-        (problem,) = _lab.compare(without_ports, machine).problems
+        (problem,) = compare(without_ports, machine).problems
         assert "another lab named local" in problem
         assert "airflow_hosts_lab_directory=/repository/.lab" in problem
-    assert _lab.leftovers(elsewhere, WHOLE) == {"containers": [], "networks": [], "volumes": [], "images": []}
+    assert leftovers(elsewhere, WHOLE) == {"containers": [], "networks": [], "volumes": [], "images": []}
 
 
 def test_ports_and_routes_of_the_lab_itself_are_no_problem() -> None:
     machine = replace(WHOLE, containers=[container(CONTROL)])
-    assert not _lab.compare(LAB, machine).problems
+    assert not compare(LAB, machine).problems
 
 
 def test_room_is_asked_for_only_for_what_is_not_there() -> None:
     lab = replace(LAB, memory=GIB, disk=GIB)
     starting = replace(WHOLE, containers=[container(CONTROL, state="exited"), container(WORKER)], memory=GIB, disk=0)
-    assert not _lab.compare(lab, starting).problems
-    assert len(_lab.compare(lab, replace(starting, memory=GIB - 1)).problems) == 1
+    assert not compare(lab, starting).problems
+    assert len(compare(lab, replace(starting, memory=GIB - 1)).problems) == 1
 
 
 def test_leftovers_are_this_labs_and_images_that_no_other_uses() -> None:
     other = replace(LAB, name="molecule", directory="/repository/molecule/.lab")
     machine = replace(
         WHOLE,
-        containers=[*WHOLE.containers, container(CONTROL, other), _lab.Container("web", "running", "nginx")],
-        networks=[NETWORK, _lab.Network("podman", ["10.88.0.0/16"])],
+        containers=[*WHOLE.containers, container(CONTROL, other), Container("web", "running", "nginx")],
+        networks=[NETWORK, Network("podman", ["10.88.0.0/16"])],
         volumes={"local-dags": LAB.labels(), "molecule-dags": other.labels(), "mine": {}},
         images=[
             *STORED,
-            _lab.Image("0123456789abcdef", "", IMAGE_LABELS),
-            _lab.Image("fedc", "nginx"),
-            _lab.Image("ba", ""),
+            Image("0123456789abcdef", "", IMAGE_LABELS),
+            Image("fedc", "nginx"),
+            Image("ba", ""),
         ],
     )
-    assert _lab.leftovers(LAB, machine) == {
+    assert leftovers(LAB, machine) == {
         "containers": ["local-control1", "local-worker1"],
         "networks": ["local"],
         "volumes": ["local-dags"],
@@ -273,13 +285,13 @@ def test_leftovers_are_this_labs_and_images_that_no_other_uses() -> None:
     ],
 )
 def test_ports_are_read(text: str, port: tuple[str, int, int]) -> None:
-    assert _lab.Port.parse(text) == _lab.Port(*port)
+    assert Port.parse(text) == Port(*port)
 
 
 @pytest.mark.parametrize("text", ["", "80", "a:b", "1:2:3:4", "localhost:1:2", "0:80", "80:65536", "127.0.0.1:80:-1"])
 def test_what_is_no_port_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r".*"):
-        _lab.Port.parse(text)
+        Port.parse(text)
 
 
 def test_routes_are_read_without_the_default_one() -> None:
@@ -288,27 +300,27 @@ eth0\t00000000\t010200C0\t0003\t0\t0\t0\t00000000\t0\t0\t0
 podman1\t005A590A\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0
 wg0\t0000000A\t00000000\t0001\t0\t0\t0\t000000FF\t0\t0\t0
 """
-    assert _lab.routes(table) == [("10.89.90.0/24", "podman1"), ("10.0.0.0/8", "wg0")]
+    assert routes(table) == [("10.89.90.0/24", "podman1"), ("10.0.0.0/8", "wg0")]
 
 
 def test_an_image_is_named_by_its_recipe() -> None:
-    name = _lab.image("bookworm", b"recipe", b"certificates")
+    name = image("bookworm", b"recipe", b"certificates")
     assert name.startswith("localhost/airstack-lab:bookworm-")
-    assert name == _lab.image("bookworm", b"recipe", b"certificates")
+    assert name == image("bookworm", b"recipe", b"certificates")
     others = [
-        _lab.image("trixie", b"recipe", b"certificates"),
-        _lab.image("bookworm", b"recipe2", b"certificates"),
-        _lab.image("bookworm", b"recipe", b"certificates", b"mirror"),
-        _lab.image("bookworm", b"recipecertificates"),
+        image("trixie", b"recipe", b"certificates"),
+        image("bookworm", b"recipe2", b"certificates"),
+        image("bookworm", b"recipe", b"certificates", b"mirror"),
+        image("bookworm", b"recipecertificates"),
     ]
     assert name not in others
 
 
 def test_settings_fit_the_machine() -> None:
-    modern = _lab.containers_conf(unified_cgroups=True, may_raise_limits=True, systemd=True)
+    modern = containers_conf(unified_cgroups=True, may_raise_limits=True, systemd=True)
     assert "[engine]\n\n" in modern
     assert "ulimits" not in modern
-    old = _lab.containers_conf(unified_cgroups=False, may_raise_limits=False, systemd=False)
+    old = containers_conf(unified_cgroups=False, may_raise_limits=False, systemd=False)
     assert 'runtime = "runc"' in old
     assert 'cgroup_manager = "cgroupfs"' in old
     assert 'default_ulimits = ["nofile=8192:8192", "nproc=8192:8192"]' in old
@@ -322,25 +334,23 @@ def test_a_volume_without_a_slash_is_the_labs_own() -> None:
 
 def test_the_smallest_subnet_is_enough_for_a_few_hosts() -> None:
     hosts = [replace(CONTROL, address="10.89.58.2"), replace(WORKER, address="10.89.58.6")]
-    assert not _lab.compare(replace(LAB, subnet="10.89.58.0/29", hosts=hosts), BARE).problems
+    assert not compare(replace(LAB, subnet="10.89.58.0/29", hosts=hosts), BARE).problems
 
 
 HOSTS = st.builds(
-    _lab.Host,
+    Host,
     name=st.sampled_from(["a", "b"]),
     address=st.one_of(st.text(), st.sampled_from(["10.89.57.11", "10.89.57.0"])),
-    release=st.one_of(st.text(), st.sampled_from(_lab.RELEASES)),
+    release=st.one_of(st.text(), st.sampled_from(RELEASES)),
     publish=st.lists(st.one_of(st.text(), st.from_regex(r"[0-9.:]*")), max_size=3),
     volumes=st.lists(st.text(), max_size=3),
 )
 
 
 @given(name=st.text(), subnet=st.text(), hosts=st.lists(HOSTS, max_size=4))
-def test_a_broken_description_ends_in_problems_not_in_a_traceback(
-    name: str, subnet: str, hosts: list[_lab.Host]
-) -> None:
+def test_a_broken_description_ends_in_problems_not_in_a_traceback(name: str, subnet: str, hosts: list[Host]) -> None:
     lab = replace(LAB, name=name, subnet=subnet, hosts=hosts)
     for machine in (BARE, WHOLE):
-        difference = _lab.compare(lab, machine)
+        difference = compare(lab, machine)
         assert any("airflow_hosts_lab_subnet" in problem for problem in difference.problems)
         assert difference.steps(lab)

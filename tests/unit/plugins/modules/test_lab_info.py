@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.airstack.backbone.plugins.module_utils import _lab
+from ansible_collections.airstack.backbone.plugins.module_utils._lab.labels import LABEL_IMAGE
+from ansible_collections.airstack.backbone.plugins.module_utils._lab.settings import KEYS
 from ansible_collections.airstack.backbone.plugins.modules import lab_info
 
 Run = Callable[..., dict[str, Any]]
@@ -53,7 +54,7 @@ class FakeMachine:
 
     def have_keys(self) -> None:
         (self.folder / "lab").mkdir()
-        for name in _lab.KEYS:
+        for name in KEYS:
             (self.folder / "lab" / name).touch()
 
     def answer(self, name: str, value: list[dict[str, Any]]) -> None:
@@ -67,7 +68,7 @@ def fake_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeMachine
     monkeypatch.setattr(lab_info, "PROGRAM_PATHS", ())
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(lab_info, "inotify", lambda: (0, 128))
-    monkeypatch.setattr(_lab, "NETWORKS", str(tmp_path / "networks"))
+    monkeypatch.setattr(lab_info, "NETWORKS", str(tmp_path / "networks"))
     monkeypatch.setattr(lab_info._host, "read", partial(read_without_routes, lab_info._host.read))
     return machine
 
@@ -136,7 +137,7 @@ def test_a_lab_that_stands(run: Run, machine: FakeMachine) -> None:
     second = run()
     assert second["complete"]
     assert second["steps"] == []
-    other = {"Id": "fedcba9876543210", "Labels": {_lab.LABEL_IMAGE: "true"}}
+    other = {"Id": "fedcba9876543210", "Labels": {LABEL_IMAGE: "true"}}
     machine.answer("images", [{"Id": "0123456789abcdef", "Names": ["nginx"], "Labels": None}, other])
     assert run()["leftovers"] == {
         "containers": ["lab-c1"],
