@@ -14,7 +14,7 @@ from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.arguments import ARGUMENTS
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.releases import Timer
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.publishing import Timer
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.sources import (
     Entry,
     SourceProblems,

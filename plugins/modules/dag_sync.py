@@ -174,18 +174,14 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.airstack.backbone.plugins.module_utils._dags import sync
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.arguments import ARGUMENTS
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.files import Attributes, describe
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.ownership import (
     OwnershipError,
     group_number,
     mode_bits,
     user_number,
 )
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.releases import (
-    Attributes,
-    Directory,
-    PublishError,
-    describe,
-)
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.releases import Directory, PublishError
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.sources import (
     NotSent,
     Packed,

@@ -11,24 +11,28 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.releases import (
-    SENTINEL,
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.files import (
     Attributes,
-    Changes,
     Contents,
-    Directory,
     FromArchive,
     FromDirectory,
-    PublishError,
+)
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.publishing import (
     Timer,
     clean,
-    compare,
-    is_published,
     locked,
     publish,
+    switch,
+)
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.releases import (
+    SENTINEL,
+    Changes,
+    Directory,
+    PublishError,
+    compare,
+    is_published,
     require_storage,
     reusable,
-    switch,
 )
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.sources import (
     Entry,

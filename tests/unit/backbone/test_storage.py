@@ -18,7 +18,7 @@ from airflow_backbone.storage import (
     pinned_release,
     read_metadata,
 )
-from ansible_collections.airstack.backbone.plugins.module_utils._dags import releases, sources, sync
+from ansible_collections.airstack.backbone.plugins.module_utils._dags import files, releases, sources, sync
 
 
 @pytest.fixture(name="storage")
@@ -34,7 +34,7 @@ def publish(storage: Path, content: bytes) -> str:
     source = storage.parent / "source"
     source.mkdir(exist_ok=True)
     (source / "a.py").write_bytes(content)
-    attributes = releases.Attributes(os.geteuid(), os.getegid())
+    attributes = files.Attributes(os.geteuid(), os.getegid())
     origin = {"commit": "c0ffee", "publisher": "test"}
     job = sync.Job(releases.Directory(storage, "etl"), attributes, origin)
     return str(sync.from_directory(job, source, [])["release"])

@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 
 from ansible_collections.airstack.backbone.plugins.module_utils._dags import sync
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.releases import Attributes, Directory
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.files import Attributes
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.releases import Directory
 
 
 def main(storage: str, source: str, directory: str) -> None:

@@ -23,14 +23,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.airstack.backbone.plugins.module_utils._dags import releases, sync
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.releases import (
-    Attributes,
-    Directory,
-    PublishError,
-    compare,
-    locked,
-)
+from ansible_collections.airstack.backbone.plugins.module_utils._dags import files, publishing, releases, sync
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.files import Attributes
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.publishing import locked
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.releases import Directory, PublishError, compare
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.sources import SourceProblems, scan, tree_hash
 from ansible_collections.airstack.backbone.tests.unit.dags import publisher
 from ansible_collections.airstack.backbone.tests.unit.dags.trees import TREES, Executable, Link, Tree, make, read
@@ -109,7 +105,8 @@ def test_what_stays_the_same_is_shared_and_the_rest_is_counted(storage: Path) ->
 
 def test_what_is_current_costs_no_look_at_its_files(storage: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tree = publish(storage, FIRST)["tree"]
-    monkeypatch.setattr(releases, "ThreadPoolExecutor", None)
+    for module in (files, releases, publishing):
+        monkeypatch.setattr(module, "ThreadPoolExecutor", None)
     again = sync.take_up(job_for(storage), tree)
     assert again is not None
     assert (again["changed"], again["counts"]["unchanged"]) == (False, 4)
@@ -219,7 +216,7 @@ def test_a_disk_that_is_full_is_said_and_nothing_is_left(storage: Path, monkeypa
     def full(_wanted: Any, _source: Any, _attributes: Any) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "a.py")
 
-    monkeypatch.setattr(releases, "write_file", full)
+    monkeypatch.setattr(files, "write_file", full)
     with pytest.raises(PublishError, match=r"could not be written to .*: No space left on device: a\.py"):
         publish(storage, SECOND)
     assert names(storage) == [".lock", "current", "releases"]

@@ -1,0 +1,209 @@
+# Copyright: Contributors to airstack.backbone
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+"""A release's files as they are written: with owner and mode, the content that was promised, and on disk for good."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, NamedTuple, Protocol
+
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.sources import (
+    THREADS,
+    Entry,
+    NotSent,
+    Packed,
+    SourceProblems,
+    copy_checked,
+)
+
+_FLUSHED_ONE_BY_ONE = 256
+_LARGE = 1 << 20  # what is larger is written as it is read, and not handed to a thread
+
+
+@dataclass(frozen=True)
+class Attributes:
+    """Owner and modes of what a publisher makes. Files that are executable in the source are so for all who may read."""
+
+    uid: int
+    gid: int
+    file_mode: int = 0o644
+    directory_mode: int = 0o755
+
+    def mode(self, kind: str) -> int:
+        return self.file_mode | (self.file_mode & 0o444) >> 2 if kind == "x" else self.file_mode
+
+
+class Contents(Protocol):
+    """Where the contents of new files come from."""
+
+    def write(self, pool: ThreadPoolExecutor, wanted: Mapping[str, list[Wanted]], attributes: Attributes) -> int:
+        """Write each wanted content to its places, and return the number of bytes written.
+
+        :raises SourceProblems: the source changed, or a content is missing
+        """
+
+
+class Wanted(NamedTuple):
+    """A file to be written, and where its content is in the source."""
+
+    place: Path
+    entry: Entry
+
+
+class FromDirectory:
+    """Contents out of a directory on the same host, read and written in parallel."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def write(self, pool: ThreadPoolExecutor, wanted: Mapping[str, list[Wanted]], attributes: Attributes) -> int:
+        def copy(each: Wanted) -> int:
+            try:
+                source = (self.root / each.entry.path).open("rb", buffering=0)
+            except OSError as error:
+                raise SourceProblems([f"{each.entry.path} cannot be read: {error.strerror}"]) from None
+            with source:
+                write_file(each, source, attributes)
+            return each.entry.size
+
+        return sum(pool.map(copy, [each for places in wanted.values() for each in places]))
+
+
+class FromArchive:
+    """Contents out of what the controller sent, read in order and written in parallel."""
+
+    def __init__(self, packed: Packed) -> None:
+        self.packed = packed
+
+    def write(self, pool: ThreadPoolExecutor, wanted: Mapping[str, list[Wanted]], attributes: Attributes) -> int:
+        missing = set(wanted)
+        underway: list[Future[None]] = []
+        written = 0
+        for digest, content in self.packed.contents():
+            places = wanted.get(digest, ())
+            missing.discard(digest)
+            written += sum(each.entry.size for each in places)
+            if len(places) == 1 and places[0].entry.size > _LARGE:
+                write_file(places[0], content, attributes)
+                continue
+            data = content.read() if places else b""
+            underway += [pool.submit(write_data, each, data, attributes) for each in places]
+            if len(underway) > THREADS * 4:
+                for future in underway:
+                    future.result()
+                underway = []
+        for future in underway:
+            future.result()
+        if missing:
+            paths = [each.entry.path for digest in missing for each in wanted[digest]]
+            why = "since somebody else published meanwhile; publish again"
+            raise NotSent([f"the content of {path} was not sent, {why}" for path in sorted(paths)])
+        return written
+
+
+def write_data(wanted: Wanted, data: bytes, attributes: Attributes) -> None:
+    with _created(wanted.place, attributes, wanted.entry.kind) as file:
+        file.write(data)
+
+
+def write_file(wanted: Wanted, source: IO[bytes], attributes: Attributes) -> None:
+    with _created(wanted.place, attributes, wanted.entry.kind) as file:
+        if not copy_checked(source, file, wanted.entry.digest):
+            raise SourceProblems([f"{wanted.entry.path} changed while it was read; publish again"])
+
+
+def make_directory(path: Path, attributes: Attributes, may_exist: bool = False) -> None:
+    try:
+        path.mkdir(mode=0o700)
+    except FileExistsError:
+        if not may_exist or not path.is_dir():
+            raise
+        return
+    own(path, attributes, attributes.directory_mode)
+
+
+def flush(root: Path, paths: Sequence[str]) -> None:
+    """Wait until these files and directories are on disk: each by itself, or, when they are many, the whole filesystem.
+
+    The latter is one call, and has to wait for whatever else is being written there.
+    """
+    if len(paths) <= _FLUSHED_ONE_BY_ONE:
+        with ThreadPoolExecutor(THREADS) as pool:
+            for_each(pool, lambda path: sync(root / path), paths)
+        return
+    descriptor = os.open(root, os.O_RDONLY)
+    try:
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.syncfs(descriptor) != 0:
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code), str(root))
+    finally:
+        os.close(descriptor)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file's content, or a directory's list of names, is on disk."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def describe(error: OSError) -> str:
+    """Return an error's reason and, where it has one, its path."""
+    return f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}"
+
+
+def for_each(pool: ThreadPoolExecutor, do: Callable[[Any], None], items: Sequence[Any]) -> None:
+    for _done in pool.map(do, items):
+        pass
+
+
+def share(old: Path, new: Path) -> None:
+    """Let two releases share a file, or copy it where the filesystem has no more links to give."""
+    try:
+        os.link(old, new)
+    except OSError:
+        shutil.copy2(old, new)
+        status = os.stat(old)
+        os.chown(new, status.st_uid, status.st_gid)
+
+
+def link(target: str, path: Path, attributes: Attributes) -> None:
+    os.symlink(target, path)
+    chown(path, attributes)
+
+
+@contextmanager
+def _created(path: Path, attributes: Attributes, kind: str) -> Iterator[IO[bytes]]:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with open(descriptor, "wb") as file:
+        yield file
+        if (attributes.uid, attributes.gid) != (os.geteuid(), os.getegid()):
+            os.fchown(descriptor, attributes.uid, attributes.gid)
+        os.fchmod(descriptor, attributes.mode(kind))
+
+
+def write_text(path: Path, text: str, attributes: Attributes) -> None:
+    with _created(path, attributes, "f") as file:
+        file.write(text.encode())
+
+
+def own(path: Path, attributes: Attributes, mode: int) -> None:
+    chown(path, attributes)
+    path.chmod(mode)
+
+
+def chown(path: Path, attributes: Attributes) -> None:
+    status = os.lstat(path)
+    if (status.st_uid, status.st_gid) != (attributes.uid, attributes.gid):
+        os.chown(path, attributes.uid, attributes.gid, follow_symlinks=False)
