@@ -255,7 +255,11 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.airstack.backbone.plugins.module_utils import _files
+from ansible_collections.airstack.backbone.plugins.module_utils._files.change import apply
+from ansible_collections.airstack.backbone.plugins.module_utils._files.comparison import compare
+from ansible_collections.airstack.backbone.plugins.module_utils._files.problems import FileSetError
+from ansible_collections.airstack.backbone.plugins.module_utils._files.report import diff
+from ansible_collections.airstack.backbone.plugins.module_utils._files.wanted import WantedFile, read
 
 _OWNERSHIP = {"owner": {"type": "str"}, "group": {"type": "str"}, "mode": {"type": "raw"}}
 _RESTARTS = {"type": "list", "elements": "str", "default": []}
@@ -311,7 +315,7 @@ def main() -> None:
         supports_check_mode=True,
     )
 
-    def validate(file: _files.WantedFile, staged: Path) -> str | None:
+    def validate(file: WantedFile, staged: Path) -> str | None:
         words = [word.replace("%s", str(staged)) for word in file.validate]
         try:
             code, out, err = module.run_command(words, handle_exceptions=False)
@@ -329,18 +333,18 @@ def main() -> None:
             module.set_context_if_different(str(path), module.selinux_default_context(str(target)), False)
 
     try:
-        wanted = _files.read(module.params)
-        changes = _files.compare(wanted, is_check=module.check_mode)
+        wanted = read(module.params)
+        changes = compare(wanted, is_check=module.check_mode)
         if not module.check_mode:
-            _files.apply(changes, validate=validate, label=label)
-    except _files.FileSetError as error:
+            apply(changes, validate=validate, label=label)
+    except FileSetError as error:
         module.fail_json(
             msg="\n".join(["The files were not written:", *(f"- {problem}" for problem in error.problems)]),
             problems=error.problems,
             exception=None,
         )
     module.exit_json(
-        **({"diff": _files.diff(changes)} if module._diff else {}),
+        **({"diff": diff(changes)} if module._diff else {}),
         **({} if changes.pending is None else {"pending": sorted(changes.pending_for)}),
         changed=bool(changes),
         changed_for=changes.changed_for,
