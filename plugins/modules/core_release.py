@@ -145,7 +145,9 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.urls import open_url
 
-from ansible_collections.airstack.backbone.plugins.module_utils import _core
+from ansible_collections.airstack.backbone.plugins.module_utils._core import index, installer, releases
+from ansible_collections.airstack.backbone.plugins.module_utils._core.errors import CoreError, reason
+from ansible_collections.airstack.backbone.plugins.module_utils._core.lock import locked
 
 _DOWNLOAD_SECONDS = 60
 _SAID_LINES = 25
@@ -161,7 +163,7 @@ class Builder:
         self.path = self.root / self.parameters["release"]
         self.sources = Path(self.parameters["sources"])
         self.cache = Path(self.parameters["cache"])
-        self.index = _core.index(self.parameters["index_url"], os.environ)
+        self.index = index.index(self.parameters["index_url"], os.environ)
         self.environment = {"UV_SYSTEM_CERTS": os.environ.get("UV_SYSTEM_CERTS", "true"), "UV_NO_PROGRESS": "1"}
         if self.index.certificates:
             self.environment["SSL_CERT_FILE"] = self.index.certificates
@@ -171,19 +173,19 @@ class Builder:
         try:
             self.cache.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise _core.CoreError(f"The cache {self.cache} cannot be made: {_core.reason(error)}.") from error
+            raise CoreError(f"The cache {self.cache} cannot be made: {reason(error)}.") from error
         with tempfile.TemporaryDirectory() as scratch:
             options = self._configuration(Path(scratch))
-            with _core.locked(self.cache / ".airstack.lock"):
+            with locked(self.cache / ".airstack.lock"):
                 with self._timed("uv"):
                     uv = self._uv()
                 with self._timed("packages"):
-                    _core.start(self.root, self.path.name)
+                    releases.start(self.root, self.path.name)
                     self._install_packages(uv, options)
             self._install_projects(uv, options)
             with self._timed("imports"):
                 self._try_imports(Path(scratch))
-        _core.finish(
+        releases.finish(
             self.path,
             {
                 "release": self.path.name,
@@ -216,7 +218,7 @@ class Builder:
         wheel = self.parameters["uv_wheel"]
         target = self.root / ".uv" / "-".join(wheel["file"].split("-")[:2])
         if not target.exists():
-            _core.install_uv(
+            installer.install_uv(
                 target,
                 wheel=wheel["file"],
                 sha256=wheel["sha256"],
@@ -227,7 +229,7 @@ class Builder:
         return target
 
     def _fetch(self, url: str) -> bytes:
-        address, user, password = _core.without_credentials(url)
+        address, user, password = index.without_credentials(url)
         try:
             with open_url(
                 address,
@@ -240,7 +242,7 @@ class Builder:
             ) as response:
                 return bytes(response.read())
         except Exception as error:  # of many kinds, none of which is a mistake of ours
-            raise _core.CoreError(
+            raise CoreError(
                 f"{address} cannot be fetched: {error}. Give the host a package index that it can reach "
                 "(airflow_core_index_url), a proxy (airflow_core_environment), or a uv (airflow_core_uv)."
             ) from error
@@ -288,9 +290,9 @@ class Builder:
                 command + arguments, environ_update={**self.environment, **environment}, handle_exceptions=False
             )
         except OSError as error:
-            raise _core.CoreError(f"{command[0]} cannot be run: {_core.reason(error)}.") from error
+            raise CoreError(f"{command[0]} cannot be run: {reason(error)}.") from error
         if code != 0:
-            raise _core.CoreError(f"{command[0]} could not {purpose}:\n{_end_of(err or out)}")
+            raise CoreError(f"{command[0]} could not {purpose}:\n{_end_of(err or out)}")
 
 
 def _end_of(text: str) -> str:
@@ -325,29 +327,29 @@ def main() -> None:
     builder = Builder(module)
     result: dict[str, Any] = {"release_path": str(root / release), "removed": []}
     try:
-        _core.check_name(release)
+        releases.check_name(release)
         if module.check_mode:
-            before = _core.current(root)
-            result["built"] = not (root / release / _core.RELEASE_FILE).is_file()
+            before = releases.current(root)
+            result["built"] = not (root / release / releases.RELEASE_FILE).is_file()
         else:
             root.mkdir(parents=True, exist_ok=True)
-            with _core.locked(root / ".lock"):
-                before = _core.current(root)
-                result["built"] = not (root / release / _core.RELEASE_FILE).is_file()
+            with locked(root / ".lock"):
+                before = releases.current(root)
+                result["built"] = not (root / release / releases.RELEASE_FILE).is_file()
                 if result["built"]:
                     builder.build()
                     result["seconds"] = builder.seconds
                 if before != release:
-                    _core.switch(root, release)
+                    releases.switch(root, release)
                 if result["built"]:
                     result["removed"] = _prune(module, root, release)
-    except _core.CoreError as error:
+    except CoreError as error:
         module.fail_json(msg=str(error), exception=None)
     except OSError as error:
         where = error.filename2 or error.filename or str(root)
-        module.fail_json(msg=f"The core was not installed: {where}: {_core.reason(error)}.", exception=None)
+        module.fail_json(msg=f"The core was not installed: {where}: {reason(error)}.", exception=None)
     if module._diff:
-        header = f"{root}/{_core.CURRENT}"
+        header = f"{root}/{releases.CURRENT}"
         result["diff"] = {
             "before_header": header,
             "after_header": header,
@@ -362,22 +364,24 @@ def main() -> None:
 
 def _prune(module: AnsibleModule, root: Path, release: str) -> list[str]:
     keep = module.params["keep"]
-    found = _core.releases(root)
-    candidates = _core.superfluous(found, keep=keep, current_name=release, in_use=())
+    found = releases.releases(root)
+    candidates = releases.superfluous(found, keep=keep, current_name=release, in_use=())
     if candidates:
-        candidates = _core.superfluous(found, keep=keep, current_name=release, in_use=_core.users_of(root, candidates))
+        candidates = releases.superfluous(
+            found, keep=keep, current_name=release, in_use=releases.users_of(root, candidates)
+        )
     return [name for name in candidates if _is_removed(module, root, name)]
 
 
 def _is_removed(module: AnsibleModule, root: Path, name: str) -> bool:
     """Remove a release; the new one is current by now, so one that cannot be removed is only warned of."""
     try:
-        _core.remove(root, name)
+        releases.remove(root, name)
     except OSError as error:
         where = error.filename or root / name
         module.warn(
             f"{module.params['release']} is the current release now, and the old release {name} cannot be removed:"
-            f" {where}: {_core.reason(error)}. Remove {root / name} by hand; the next build tries again, too."
+            f" {where}: {reason(error)}. Remove {root / name} by hand; the next build tries again, too."
         )
         return False
     return True

@@ -124,7 +124,9 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.airstack.backbone.plugins.module_utils import _core
+from ansible_collections.airstack.backbone.plugins.module_utils._core.errors import reason
+from ansible_collections.airstack.backbone.plugins.module_utils._core.releases import current, releases
+from ansible_collections.airstack.backbone.plugins.module_utils._core.space import space
 
 _QUESTION = "import os, sys; print('%d.%d' % sys.version_info[:2]); print(os.path.realpath(sys.executable))"
 _ANSWER = re.compile(r"(?P<version>3\.\d+)\n(?P<path>/[^\n]*)\n")
@@ -135,7 +137,7 @@ def interpreter(module: AnsibleModule, python: str) -> dict[str, str]:
     try:
         code, out, err = module.run_command([python, "-I", "-c", _QUESTION], handle_exceptions=False)
     except OSError as error:
-        return {"problem": f"{python} cannot be run: {_core.reason(error)}"}
+        return {"problem": f"{python} cannot be run: {reason(error)}"}
     if code != 0:
         return {"problem": f"{python} does not run as a Python 3: {(err or out).strip()[:200]}"}
     answer = _ANSWER.fullmatch(out)
@@ -158,11 +160,9 @@ def main() -> None:
         changed=False,
         python=interpreter(module, module.params["python"]),
         machine=platform.machine(),
-        releases=[{"name": release.name, "is_complete": release.is_complete} for release in _core.releases(root)],
-        current=_core.current(root),
-        space=[
-            {**asdict(space), "missing": space.missing} for space in _core.space(root, Path(module.params["cache"]))
-        ],
+        releases=[{"name": release.name, "is_complete": release.is_complete} for release in releases(root)],
+        current=current(root),
+        space=[{**asdict(room), "missing": room.missing} for room in space(root, Path(module.params["cache"]))],
     )
 
 

@@ -15,8 +15,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.airstack.backbone.plugins.module_utils import _core
-from ansible_collections.airstack.backbone.plugins.module_utils._core import CoreError, Release
+from ansible_collections.airstack.backbone.plugins.module_utils._core import index, installer
+from ansible_collections.airstack.backbone.plugins.module_utils._core.errors import CoreError
+from ansible_collections.airstack.backbone.plugins.module_utils._core.lock import locked
+from ansible_collections.airstack.backbone.plugins.module_utils._core.releases import (
+    Release,
+    current,
+    superfluous,
+    switch,
+    users_of,
+)
+from ansible_collections.airstack.backbone.plugins.module_utils._core.space import (
+    CACHE_BYTES,
+    RELEASE_BYTES,
+    Space,
+    space,
+)
 
 FILE = "uv-1.2.3-py3-none-manylinux_2_17_x86_64.manylinux2014_x86_64.whl"
 PAGE_URL = "https://packages.example.com/root/simple/uv/"
@@ -49,7 +63,7 @@ class Index:
         return self.pages[url]
 
     def install(self, target: Path, sha: str, cache: Path | None) -> None:
-        _core.install_uv(target, wheel=FILE, sha256=sha, index_url=PAGE_URL[:-4], cache=cache, fetch=self.fetch)
+        installer.install_uv(target, wheel=FILE, sha256=sha, index_url=PAGE_URL[:-4], cache=cache, fetch=self.fetch)
 
 
 def test_uv_comes_out_of_the_indexs_wheel_and_then_out_of_the_cache(tmp_path: Path) -> None:
@@ -107,17 +121,17 @@ def test_a_wheel_that_is_not_the_locked_one_is_refused(
 )
 def test_a_link_is_found_in_all_forms_that_indexes_write(href: str, found: str | None) -> None:
     page = f'<html><a>no link</a><a data-yanked="" href="{href}">{FILE}</a></html>'
-    assert _core.link_to(FILE, page, PAGE_URL) == found
+    assert index.link_to(FILE, page, PAGE_URL) == found
 
 
 @given(user=st.text(st.characters(codec="ascii"), min_size=1), password=st.text(st.characters(codec="ascii")))
 def test_credentials_in_a_url_are_taken_apart(user: str, password: str) -> None:
     url = f"https://{quote(user, safe='')}:{quote(password, safe='')}@packages.example.com:8443/simple/?a=b"
-    assert _core.without_credentials(url) == ("https://packages.example.com:8443/simple/?a=b", user, password)
+    assert index.without_credentials(url) == ("https://packages.example.com:8443/simple/?a=b", user, password)
 
 
 def test_a_url_without_credentials_stays() -> None:
-    assert _core.without_credentials("https://packages.example.com/simple") == (
+    assert index.without_credentials("https://packages.example.com/simple") == (
         "https://packages.example.com/simple",
         None,
         None,
@@ -127,21 +141,21 @@ def test_a_url_without_credentials_stays() -> None:
 @pytest.mark.parametrize(
     ("url", "environment", "pip", "expected"),
     [
-        (None, {}, "", _core.Index(None, None)),
-        ("https://asked", {"UV_DEFAULT_INDEX": "https://uv"}, "", _core.Index("https://asked", None)),
-        ("", {"PIP_INDEX_URL": "https://pip", "UV_INDEX_URL": "https://uv"}, "", _core.Index("https://uv", None)),
-        (None, {"PIP_INDEX_URL": "https://pip"}, "[global]\nindex-url=https://no", _core.Index("https://pip", None)),
-        (None, {}, "[global]\nindex-url=https://g\n[install]\nindex-url=https://i", _core.Index("https://i", None)),
-        (None, {}, "[global]\ncert = /c.pem\nindex-url = https://a%40b", _core.Index("https://a%40b", "/c.pem")),
-        (None, {"SSL_CERT_FILE": "/e.pem"}, "[global]\ncert = /c.pem", _core.Index(None, "/e.pem")),
-        (None, {}, "no configuration at all", _core.Index(None, None)),
+        (None, {}, "", index.Index(None, None)),
+        ("https://asked", {"UV_DEFAULT_INDEX": "https://uv"}, "", index.Index("https://asked", None)),
+        ("", {"PIP_INDEX_URL": "https://pip", "UV_INDEX_URL": "https://uv"}, "", index.Index("https://uv", None)),
+        (None, {"PIP_INDEX_URL": "https://pip"}, "[global]\nindex-url=https://no", index.Index("https://pip", None)),
+        (None, {}, "[global]\nindex-url=https://g\n[install]\nindex-url=https://i", index.Index("https://i", None)),
+        (None, {}, "[global]\ncert = /c.pem\nindex-url = https://a%40b", index.Index("https://a%40b", "/c.pem")),
+        (None, {"SSL_CERT_FILE": "/e.pem"}, "[global]\ncert = /c.pem", index.Index(None, "/e.pem")),
+        (None, {}, "no configuration at all", index.Index(None, None)),
     ],
 )
 def test_the_index_is_the_one_asked_for_or_the_hosts_own(
-    tmp_path: Path, url: str | None, environment: dict[str, str], pip: str, expected: _core.Index
+    tmp_path: Path, url: str | None, environment: dict[str, str], pip: str, expected: index.Index
 ) -> None:
     (tmp_path / "pip.conf").write_text(pip)
-    assert _core.index(url, environment, [str(tmp_path / "pip.conf"), "/not/there"]) == expected
+    assert index.index(url, environment, [str(tmp_path / "pip.conf"), "/not/there"]) == expected
 
 
 release_lists = st.lists(
@@ -158,7 +172,7 @@ def test_what_goes_is_never_current_nor_used_nor_among_the_newest(
     found.sort(key=lambda release: (not release.is_complete, -release.built))
     in_use = data.draw(st.sets(st.sampled_from([release.name for release in found])))
 
-    going = _core.superfluous(found, keep=keep, current_name="current", in_use=in_use)
+    going = superfluous(found, keep=keep, current_name="current", in_use=in_use)
 
     assert not {"current", *in_use} & set(going)
     staying = [release for release in found if release.name not in going]
@@ -170,7 +184,7 @@ def test_what_goes_is_never_current_nor_used_nor_among_the_newest(
 
 def test_a_configuration_of_another_encoding_is_read(tmp_path: Path) -> None:
     (tmp_path / "pip.conf").write_bytes("[global]\n# für alle\nindex-url=https://a\n".encode("latin-1"))
-    assert _core.index(None, {}, [str(tmp_path / "pip.conf")]) == _core.Index("https://a", None)
+    assert index.index(None, {}, [str(tmp_path / "pip.conf")]) == index.Index("https://a", None)
 
 
 @pytest.mark.parametrize("file", ["maps", "cmdline"])
@@ -180,20 +194,20 @@ def test_a_release_below_a_link_is_in_use_by_either_path(tmp_path: Path, file: s
     (tmp_path / "link").symlink_to("data")
     (tmp_path / "proc" / "1").mkdir(parents=True)
     (tmp_path / "proc" / "1" / file).write_text(f"r-xp 0 {tmp_path}/{seen}/core/1-a/bin/python\0")
-    assert _core.users_of(tmp_path / "link" / "core", ["1-a", "1-b"], tmp_path / "proc") == {"1-a"}
+    assert users_of(tmp_path / "link" / "core", ["1-a", "1-b"], tmp_path / "proc") == {"1-a"}
 
 
 def test_room_is_asked_for_once_per_file_system(tmp_path: Path) -> None:
-    [space] = _core.space(tmp_path / "not" / "there" / "core", tmp_path / "cache")
+    [room] = space(tmp_path / "not" / "there" / "core", tmp_path / "cache")
 
-    assert space.path == str(tmp_path / "not" / "there" / "core")
-    assert space.needed == _core.RELEASE_BYTES + _core.CACHE_BYTES
-    assert space.missing == max(space.needed - space.free, 0)
+    assert room.path == str(tmp_path / "not" / "there" / "core")
+    assert room.needed == RELEASE_BYTES + CACHE_BYTES
+    assert room.missing == max(room.needed - room.free, 0)
 
 
 def test_missing_room_is_what_is_needed_and_not_free() -> None:
-    assert _core.Space("/opt", free=1, needed=5).missing == 4
-    assert _core.Space("/opt", free=5, needed=1).missing == 0
+    assert Space("/opt", free=1, needed=5).missing == 4
+    assert Space("/opt", free=5, needed=1).missing == 0
 
 
 def test_a_lock_is_held_by_one_process_and_ends_with_it(tmp_path: Path) -> None:
@@ -202,16 +216,16 @@ def test_a_lock_is_held_by_one_process_and_ends_with_it(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", code, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout
         process.stdout.readline()
-        with pytest.raises(CoreError, match=f"Another process has held {path}"), _core.locked(path, seconds=0.3):
+        with pytest.raises(CoreError, match=f"Another process has held {path}"), locked(path, seconds=0.3):
             pass
         process.kill()
-    with _core.locked(path, seconds=5):
+    with locked(path, seconds=5):
         assert path.exists()
 
 
 def test_switching_leaves_one_link_though_an_earlier_switch_was_cut_short(tmp_path: Path) -> None:
     (tmp_path / ".current").symlink_to("interrupted")
     for release in ("1-a", "1-b"):
-        _core.switch(tmp_path, release)
-        assert _core.current(tmp_path) == release
+        switch(tmp_path, release)
+        assert current(tmp_path) == release
     assert [path.name for path in tmp_path.iterdir()] == ["current"]

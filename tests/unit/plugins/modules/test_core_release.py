@@ -161,14 +161,14 @@ def test_an_old_release_that_cannot_be_removed_is_a_warning(
     for number, release in enumerate(["1-a", "1-b"]):
         run(release=release, keep=9)
         os.utime(host / "core" / release / "release.json", (number, number))
-    remove = core_release._core.remove
+    remove = core_release.releases.remove
 
     def stubborn(root: Path, release: str) -> None:
         if release == "1-b":
             raise OSError(errno.EBUSY, "Device or resource busy", str(root / release / "bin"))
         remove(root, release)
 
-    monkeypatch.setattr(core_release._core, "remove", stubborn)
+    monkeypatch.setattr(core_release.releases, "remove", stubborn)
     result = run(release="1-c", keep=1)
     assert (result["changed"], result["removed"], current(host)) == (True, ["1-a"], "1-c")
     (warning,) = result["warnings"]
