@@ -11,7 +11,7 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.airstack.backbone.plugins.module_utils._model.secrets import MAKERS, flaw
+from ansible_collections.airstack.backbone.plugins.module_utils._model.secrets import GIVEN, MAKERS, flaw
 
 PREFIX = "airflow_secret_"
 
@@ -35,7 +35,7 @@ class ActionModule(ActionBase):
                     "required": True,
                     "options": {
                         "name": {"type": "str", "required": True},
-                        "kind": {"type": "str", "required": True, "choices": [*MAKERS, "given"]},
+                        "kind": {"type": "str", "required": True, "choices": [*MAKERS, *GIVEN]},
                         "purpose": {"type": "str", "required": True},
                     },
                 },
@@ -53,7 +53,7 @@ class ActionModule(ActionBase):
         if flaws:
             raise AnsibleActionFail("\n".join(["These secrets cannot be used; nothing was changed.", *flaws]))
         missing = [secret for secret in arguments["needed"] if secret["name"] not in values]
-        refused = missing if not arguments["generate"] else [each for each in missing if each["kind"] == "given"]
+        refused = missing if not arguments["generate"] else [each for each in missing if each["kind"] in GIVEN]
         if refused:
             raise AnsibleActionFail(_refusal(refused, directory))
         made = {secret["name"]: MAKERS[secret["kind"]]() for secret in missing}

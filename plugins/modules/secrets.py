@@ -27,10 +27,10 @@ options:
         type: str
         required: true
       kind:
-        description: What it is. A secret that somebody else issues is V(given), and is never made.
+        description: What it is. A secret that somebody else issues is V(given) or, with lines in it, V(ssh_key), and is never made.
         type: str
         required: true
-        choices: [password, fernet_key, key, given]
+        choices: [password, fernet_key, key, given, ssh_key]
       purpose:
         description: What it is for, shown to a person who must provide it.
         type: str

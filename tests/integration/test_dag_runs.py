@@ -50,21 +50,22 @@ def source_with_a_foreign_queue(
         queue for other in platform.plan["sources"] for queue in other["queues"] if queue not in source["queues"]
     )
     changed = tmp_path_factory.mktemp("source") / source["name"]
-    shutil.copytree(source["path"], changed)
-    folder = changed / (source["subdirectory"] or "")
+    shutil.copytree(source["origin"]["path"], changed)
+    folder = changed / (source["origin"].get("subdirectory", ""))
     (folder / "trespasser.py").write_text(TRESPASSER.format(queue=queue), encoding="utf-8")
     publish(platform, source["name"], changed)
     try:
         yield {"source": source["name"], "queue": queue}
     finally:
-        publish(platform, source["name"], pathlib.Path(source["path"]))
+        publish(platform, source["name"], pathlib.Path(source["origin"]["path"]))
 
 
 def publish(platform: Platform, source: str, path: pathlib.Path) -> None:
-    keys = ("name", "path", "subdirectory", "exclude", "queues")
-    sources = [{key: each[key] for key in keys if each[key]} for each in platform.plan["sources"]]
+    sources = [
+        {"name": each["name"], "queues": each["queues"], **each["origin"]} for each in platform.plan["sources"]
+    ]
     changed = [{**each, "path": str(path)} if each["name"] == source else each for each in sources]
-    ansible_playbook(platform.inventory, "playbooks/dags.yml", {"airflow_dag_sources": changed})
+    ansible_playbook(platform.inventory, "playbooks/dags.yml", {"airflow_dag_sources": changed, "airflow_dags_gate": False})
 
 
 def test_a_queue_of_another_team_is_an_import_error_that_names_both(

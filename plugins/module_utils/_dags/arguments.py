@@ -5,21 +5,83 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+ORIGINS = ("path", "repository", "archive", "s3")
+"""The options that say where a source's content comes from, one of them for each source."""
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+
+SOURCE: dict[str, dict[str, Any]] = {
+    "name": {"type": "str", "required": True},
+    "path": {"type": "path"},
+    "repository": {"type": "str"},
+    "archive": {"type": "path"},
+    "s3": {"type": "str"},
+    "remote_src": {"type": "bool", "default": False},
+    "release": {"type": "str"},
+    "subdirectory": {"type": "str"},
+    "exclude": {"type": "list", "elements": "str", "default": []},
+    "tree": {"type": "str"},
+    "version": {"type": "str"},
+    "submodules": {"type": "bool", "default": False},
+    "lfs": {"type": "bool", "default": False},
+    "username": {"type": "str"},
+    "token": {"type": "str", "no_log": True},
+    "ssh_key": {"type": "str", "no_log": True},
+    "known_hosts": {"type": "str"},
+    "sha256": {"type": "str"},
+    "endpoint_url": {"type": "str"},
+    "region": {"type": "str"},
+    "access_key": {"type": "str"},
+    "secret_key": {"type": "str", "no_log": True},
+    "in_use": {"type": "list", "elements": "str", "default": []},
+    "read": {"type": "dict"},
+    "packed": {"type": "path"},
+}
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "storage": {"type": "path", "required": True},
-    "source": {"type": "str", "required": True},
-    "src": {"type": "path", "required": True},
-    "remote_src": {"type": "bool", "default": False},
-    "subdirectory": {"type": "str"},
-    "exclude": {"type": "list", "elements": "str", "default": []},
+    "sources": {
+        "type": "list",
+        "elements": "dict",
+        "required": True,
+        "options": SOURCE,
+        "mutually_exclusive": [(*ORIGINS, "release")],
+    },
+    "state": {"type": "str", "default": "present", "choices": ["present", "staged", "rolled_back", "absent"]},
+    "keep": {"type": "int"},
+    "minimum_age": {"type": "int", "default": 600},
     "owner": {"type": "str"},
     "group": {"type": "str"},
     "file_mode": {"type": "raw", "default": "0644"},
     "directory_mode": {"type": "raw", "default": "0755"},
     "sentinel": {"type": "str", "default": ".airflow-dag-storage"},
+    "lock_timeout": {"type": "int", "default": 60},
+    "cache": {"type": "path", "default": "/var/cache/airflow-dags"},
     "publisher": {"type": "str"},
-    "tree": {"type": "str"},
-    "packed": {"type": "path"},
 }
+
+
+def given_origin(source: Mapping[str, Any]) -> str | None:
+    """Return which of ORIGINS a source names."""
+    return next((kind for kind in ORIGINS if source.get(kind)), None)
+
+
+def argument_problems(sources: Sequence[Mapping[str, Any]], state: str) -> list[str]:
+    """What is wrong with the sources' options besides their types, with nothing looked at yet."""
+    names = [source["name"] for source in sources]
+    problems = [f"Source {name!r} is given twice" for name in sorted(set(names)) if names.count(name) > 1]
+    for source in sources:
+        name = source["name"]
+        if not _NAME.fullmatch(str(name or "")):
+            problems.append(
+                f"{name!r} is no source's name: letters, digits, ., _ and -, the first one being none of the last two"
+            )
+        if state in ("present", "staged") and not (given_origin(source) or source["release"]):
+            problems.append(
+                f"Source '{name}' has neither path, repository, archive, s3 nor release: where is its content?"
+            )
+    return problems

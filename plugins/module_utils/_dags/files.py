@@ -6,23 +6,20 @@
 from __future__ import annotations
 
 import ctypes
+import io
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, NamedTuple, Protocol
+from typing import IO, Any, NamedTuple
 
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.sources import (
-    THREADS,
-    Entry,
-    NotSent,
-    Packed,
-    SourceProblems,
-    copy_checked,
-)
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.tree import Entry, SourceProblems, copy_checked
+
+THREADS = 16
+"""A network filesystem answers one call in milliseconds, and many at the same time."""
 
 _FLUSHED_ONE_BY_ONE = 256
 _LARGE = 1 << 20  # what is larger is written as it is read, and not handed to a thread
@@ -41,16 +38,6 @@ class Attributes:
         return self.file_mode | (self.file_mode & 0o444) >> 2 if kind == "x" else self.file_mode
 
 
-class Contents(Protocol):
-    """Where the contents of new files come from."""
-
-    def write(self, pool: ThreadPoolExecutor, wanted: Mapping[str, list[Wanted]], attributes: Attributes) -> int:
-        """Write each wanted content to its places, and return the number of bytes written.
-
-        :raises SourceProblems: the source changed, or a content is missing
-        """
-
-
 class Wanted(NamedTuple):
     """A file to be written, and where its content is in the source."""
 
@@ -58,63 +45,46 @@ class Wanted(NamedTuple):
     entry: Entry
 
 
-class FromDirectory:
-    """Contents out of a directory on the same host, read and written in parallel."""
+def write_stream(
+    pool: ThreadPoolExecutor,
+    wanted: Mapping[str, list[Wanted]],
+    contents: Iterable[tuple[str, IO[bytes]]],
+    attributes: Attributes,
+) -> tuple[int, set[str]]:
+    """Write contents that come one after the other, each to all its places, in parallel.
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
-
-    def write(self, pool: ThreadPoolExecutor, wanted: Mapping[str, list[Wanted]], attributes: Attributes) -> int:
-        def copy(each: Wanted) -> int:
-            try:
-                source = (self.root / each.entry.path).open("rb", buffering=0)
-            except OSError as error:
-                raise SourceProblems([f"{each.entry.path} cannot be read: {error.strerror}"]) from None
-            with source:
-                write_file(each, source, attributes)
-            return each.entry.size
-
-        return sum(pool.map(copy, [each for places in wanted.values() for each in places]))
-
-
-class FromArchive:
-    """Contents out of what the controller sent, read in order and written in parallel."""
-
-    def __init__(self, packed: Packed) -> None:
-        self.packed = packed
-
-    def write(self, pool: ThreadPoolExecutor, wanted: Mapping[str, list[Wanted]], attributes: Attributes) -> int:
-        missing = set(wanted)
-        underway: list[Future[None]] = []
-        written = 0
-        for digest, content in self.packed.contents():
-            places = wanted.get(digest, ())
-            missing.discard(digest)
-            written += sum(each.entry.size for each in places)
-            if len(places) == 1 and places[0].entry.size > _LARGE:
-                write_file(places[0], content, attributes)
-                continue
-            data = content.read() if places else b""
-            underway += [pool.submit(write_data, each, data, attributes) for each in places]
-            if len(underway) > THREADS * 4:
-                for future in underway:
-                    future.result()
-                underway = []
-        for future in underway:
-            future.result()
-        if missing:
-            paths = [each.entry.path for digest in missing for each in wanted[digest]]
-            why = "since somebody else published meanwhile; publish again"
-            raise NotSent([f"the content of {path} was not sent, {why}" for path in sorted(paths)])
-        return written
-
-
-def write_data(wanted: Wanted, data: bytes, attributes: Attributes) -> None:
-    with _created(wanted.place, attributes, wanted.entry.kind) as file:
-        file.write(data)
+    :param contents: each digest with its content, which is read before the next; what nobody wants is passed over
+    :return: the number of bytes written, and the digests that did not come
+    :raises SourceProblems: a content is not what its digest says
+    """
+    missing = set(wanted)
+    underway: list[Future[None]] = []
+    written = 0
+    for digest, content in contents:
+        if digest not in missing:
+            continue
+        missing.discard(digest)
+        places = wanted[digest]
+        written += sum(each.entry.size for each in places)
+        if len(places) == 1 and places[0].entry.size > _LARGE:
+            write_file(places[0], content, attributes)
+            continue
+        data = content.read()
+        underway += [pool.submit(write_file, each, io.BytesIO(data), attributes) for each in places]
+        if len(underway) > THREADS * 4:
+            for future in underway:
+                future.result()
+            underway = []
+    for future in underway:
+        future.result()
+    return written, missing
 
 
 def write_file(wanted: Wanted, source: IO[bytes], attributes: Attributes) -> None:
+    """Write one content to its place.
+
+    :raises SourceProblems: it is not what its digest says
+    """
     with _created(wanted.place, attributes, wanted.entry.kind) as file:
         if not copy_checked(source, file, wanted.entry.digest):
             raise SourceProblems([f"{wanted.entry.path} changed while it was read; publish again"])

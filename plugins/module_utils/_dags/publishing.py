@@ -9,11 +9,12 @@ a publisher before that leaves a directory that the next one removes, and `curre
 
 from __future__ import annotations
 
-import datetime
+import errno
 import fcntl
 import json
 import os
-import shutil
+import pwd
+import socket
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,11 +22,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from ansible_collections.airstack.backbone.plugins.module_utils._dags import history
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.files import (
+    THREADS,
     Attributes,
-    Contents,
     Wanted,
     chown,
     describe,
@@ -38,6 +40,8 @@ from ansible_collections.airstack.backbone.plugins.module_utils._dags.files impo
     sync,
     write_text,
 )
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.origin import Content
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.pruning import remove_tree
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.releases import (
     LINK_PREFIX,
     RELEASES,
@@ -45,18 +49,10 @@ from ansible_collections.airstack.backbone.plugins.module_utils._dags.releases i
     Directory,
     PublishError,
     is_published,
+    release_name,
     reusable,
 )
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.sources import (
-    MANIFEST,
-    METADATA,
-    THREADS,
-    Entry,
-    SourceProblems,
-    check,
-    release_name,
-    tree_hash,
-)
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.tree import MANIFEST, METADATA, Entry, tree_hash
 
 LOCK = ".lock"
 
@@ -79,77 +75,108 @@ class Timer:
             self.seconds[name] = round(self.seconds.get(name, 0) + time.monotonic() - began, 3)
 
 
+class Published(NamedTuple):
+    """A release that is there, whether it was made just now, and the bytes that were written."""
+
+    name: str
+    is_made: bool
+    written: int
+
+
+def identity() -> str:
+    """Return `user@host` of this process."""
+    try:
+        user = pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        user = str(os.geteuid())
+    return f"{user}@{socket.gethostname()}"
+
+
 @contextmanager
 def locked(directory: Directory, attributes: Attributes, seconds: float = LOCK_SECONDS) -> Iterator[None]:
     """Keep other publishers of this source out. The lock ends with this process, however that ends, and works over NFS.
 
     :raises PublishError: another publisher held it all the time
     """
-    make_directory(directory.path, attributes, may_exist=True)
-    lock = os.open(directory.path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    until = time.monotonic() + seconds
+    while True:
+        make_directory(directory.path, attributes, may_exist=True)
+        lock = os.open(directory.path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            _wait_for(lock, until, directory, seconds)
+            if _is_still(lock, directory.path / LOCK):
+                yield
+                return
+        finally:
+            os.close(lock)
+
+
+def _wait_for(lock: int, until: float, directory: Directory, seconds: float) -> None:
+    while not _takes(lock):
+        if time.monotonic() >= until:
+            raise PublishError(
+                f"Another publisher is at work on {directory.path} and was not done within {seconds:g} s"
+            )
+        time.sleep(min(0.2, max(until - time.monotonic(), 0.01)))
+
+
+def _takes(lock: int) -> bool:
     try:
-        until = time.monotonic() + seconds
-        while True:
-            try:
-                fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except (BlockingIOError, PermissionError):
-                if time.monotonic() >= until:
-                    raise PublishError(
-                        f"Another publisher is at work on {directory.path} and was not done within {seconds:g} s"
-                    ) from None
-                time.sleep(0.2)
-        yield
-    finally:
-        os.close(lock)
+        fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    return True
+
+
+def _is_still(lock: int, path: Path) -> bool:
+    """Whether a lock's file is the one that others find: who removes a source removes its lock with it."""
+    with suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(lock), os.stat(path))
+    return False
 
 
 def clean(directory: Directory) -> list[str]:
     """Remove leftovers, and return their names. Only under the lock: another publisher's work is no leftover."""
     found = directory.leftovers()
     for path in found:
-        if path.is_symlink():
-            path.unlink()
-        else:
-            shutil.rmtree(path)
+        remove_tree(path)
     return [path.name for path in found]
 
 
 def publish(
     directory: Directory,
-    entries: Sequence[Entry],
-    contents: Contents,
+    content: Content,
     attributes: Attributes,
     origin: Mapping[str, Any],
     timer: Timer,
-) -> int:
-    """Make the release of these entries, unless it is there, and return the number of bytes written. Under the lock.
+) -> Published:
+    """Make the release of a content, unless there is one. Under the lock.
 
-    :param origin: what `.release.json` says besides: `commit`, `publisher`
+    :param origin: what `.release.json` says besides: `commit`, `publisher`, `origin` (a revision)
     :raises PublishError: with the storage as it was
     :raises SourceProblems: the same, because of the source
     """
-    problems = check(entries)
-    if problems:
-        raise SourceProblems(problems)
-    tree = tree_hash(entries)
-    name = release_name(tree)
+    tree = tree_hash(content.entries)
+    there = directory.of_tree(tree)
+    if there:
+        return Published(there, False, 0)
+    name = release_name(tree, origin.get("commit"))
     if is_published(directory, name, tree):
-        return 0
+        return Published(name, False, 0)
     make_directory(directory.path / RELEASES, attributes, may_exist=True)
     staging = Path(tempfile.mkdtemp(prefix=STAGING_PREFIX, dir=directory.path))
     try:
         with timer.phase("write"):
             # Before anything is made in it: a directory that is not setgid gives files the process's own group.
             own(staging, attributes, attributes.directory_mode)
-            written, made = _fill(directory, staging, entries, contents, attributes)
+            written, made = _fill(directory, staging, content, attributes)
             metadata = {
                 "release": name,
                 "source": directory.source,
                 "tree": tree,
-                "files": len(entries),
-                "bytes": sum(entry.size for entry in entries),
-                "published": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+                "files": len(content.entries),
+                "bytes": sum(entry.size for entry in content.entries),
+                "published": history.now().isoformat(),
                 **origin,
             }
             write_text(staging / METADATA, json.dumps(metadata, indent=2) + "\n", attributes)
@@ -160,58 +187,84 @@ def publish(
     except OSError as error:
         raise PublishError(f"Release {name} could not be written to {directory.path}: {describe(error)}") from error
     finally:
-        shutil.rmtree(staging, ignore_errors=True)
-    return written
+        with suppress(OSError):  # the next publisher removes it then
+            remove_tree(staging)
+    return Published(name, True, written)
 
 
-def switch(directory: Directory, name: str, attributes: Attributes) -> None:
-    """Make a release the current one, in one step for every reader. Under the lock.
+def set_current(directory: Directory, event: history.Event, attributes: Attributes) -> None:
+    """Make the event's release the current one, in one step for every reader. Under the lock.
+
+    The history is written before: what it says is held against the link, but what it does not say is lost.
 
     :raises PublishError: and the link is as it was
     """
-    temporary = directory.path / f"{LINK_PREFIX}{name}"
+    temporary = directory.path / f"{LINK_PREFIX}{event.release}"
     try:
-        os.symlink(f"{RELEASES}/{name}", temporary)
+        history.note(directory, event, attributes)
+        os.symlink(f"{RELEASES}/{event.release}", temporary)
         chown(temporary, attributes)
         os.replace(temporary, directory.link)
         sync(directory.path)
     except OSError as error:
         with suppress(OSError):
             temporary.unlink()
-        raise PublishError(f"{directory.link} could not be switched to {name}: {describe(error)}") from error
+        raise PublishError(f"{directory.link} could not be switched to {event.release}: {describe(error)}") from error
 
 
-def _fill(
-    directory: Directory, staging: Path, entries: Sequence[Entry], contents: Contents, attributes: Attributes
-) -> tuple[int, list[str]]:
+def _fill(directory: Directory, staging: Path, content: Content, attributes: Attributes) -> tuple[int, list[str]]:
     """Make everything that a release holds but its metadata.
 
     :return: the number of bytes written, and the paths of what is new on disk, directories included
     """
     kept = reusable(directory, directory.current(), attributes)
-    files = [entry for entry in entries if entry.kind != "l"]
+    files = [entry for entry in content.entries if entry.kind != "l"]
+    shared = [entry for entry in files if entry.content in kept]
     wanted: dict[str, list[Wanted]] = {}
     for entry in files:
         if entry.content not in kept:
             wanted.setdefault(entry.digest, []).append(Wanted(staging / entry.path, entry))
-    directories = _directories(entries)
+    _require_room(staging, [each.entry for places in wanted.values() for each in places])
+    directories = _directories(content.entries)
     with ThreadPoolExecutor(THREADS) as pool:
         for level in directories:
             for_each(pool, lambda path: make_directory(staging / path, attributes), level)
-        written = contents.write(pool, wanted, attributes)
-        for_each(
-            pool, lambda each: share(kept[each.content], staging / each.path), [e for e in files if e.content in kept]
-        )
-        for_each(
-            pool,
-            lambda each: link(str(each.target), staging / each.path, attributes),
-            [entry for entry in entries if entry.kind == "l"],
-        )
-        times = pool.map(lambda each: os.lstat(staging / each.path).st_mtime_ns, entries)
-        manifest = [[entry, mtime_ns] for entry, mtime_ns in zip(entries, times)]
+        written = content.write(pool, wanted, attributes)
+        for_each(pool, lambda each: share(kept[each.content].path, staging / each.path), shared)
+        links = [entry for entry in content.entries if entry.kind == "l"]
+        for_each(pool, lambda each: link(str(each.target), staging / each.path, attributes), links)
+        new = [entry for entry in content.entries if entry.content not in kept]
+        times = dict(zip((entry.path for entry in new), pool.map(lambda each: _modified(staging / each.path), new)))
+    times.update((entry.path, kept[entry.content].mtime_ns) for entry in shared)
+    manifest = [[entry, times[entry.path], content.marks.get(entry.path)] for entry in content.entries]
     write_text(staging / MANIFEST, json.dumps(manifest, separators=(",", ":")), attributes)
-    new = [each.entry.path for places in wanted.values() for each in places]
-    return written, [*new, *(path for level in directories for path in level)]
+    return written, [
+        *(entry.path for entry in new if entry.kind != "l"),
+        *(path for level in directories for path in level),
+    ]
+
+
+def _modified(path: Path) -> int:
+    return os.lstat(path).st_mtime_ns
+
+
+def _require_room(staging: Path, new: Sequence[Entry]) -> None:
+    """Refuse what does not fit, before it is begun.
+
+    :raises OSError: ENOSPC, with what is needed and what there is
+    """
+    free = os.statvfs(staging)
+    needed, available = sum(entry.size for entry in new), free.f_bavail * free.f_frsize
+    if needed > available:
+        text = f"no room: {_megabytes(needed)} are needed, and {_megabytes(available)} are free"
+        raise OSError(errno.ENOSPC, text)
+    # Filesystems that make inodes as they need them say that they have none at all.
+    if free.f_files and len(new) > free.f_favail:
+        raise OSError(errno.ENOSPC, f"no room: {len(new)} files are to be made, and {free.f_favail} more can be")
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:.1f} MB"
 
 
 def _directories(entries: Iterable[Entry]) -> list[list[str]]:

@@ -7,6 +7,11 @@
 <storage>/<source>/releases/<release>/.release.json          what it is (for readers)
 <storage>/<source>/releases/<release>/.release.manifest      its files (for the next publisher)
 <storage>/<source>/current -> releases/<release>             renamed into place, last
+<storage>/<source>/.history                                  which release was current when (history.py)
+<storage>/<source>/.lock                                     held by the source's publisher
+
+A release's name ends in the beginning of its tree's hash, so that a content is found by it. Where the content is a
+commit's, the commit comes first: 3f9c2ab81d04-41c3a0e2b5d9f876.
 """
 
 from __future__ import annotations
@@ -22,14 +27,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.files import Attributes
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.sources import MANIFEST, METADATA, THREADS, Entry
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.files import THREADS, Attributes
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.origin import Known, Revision
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.tree import MANIFEST, METADATA, Entry
 
 SENTINEL = ".airflow-dag-storage"
 RELEASES = "releases"
 CURRENT = "current"
 STAGING_PREFIX = ".staging-"
 LINK_PREFIX = ".current-"
+TRASH_PREFIX = ".trash-"
+LEFTOVERS = (STAGING_PREFIX, LINK_PREFIX, TRASH_PREFIX)
+
+TREE_DIGITS = 16
+"""Hexadecimal digits of a tree's hash in a release's name: 64 bits, for the few releases that one source ever has."""
+
+COMMIT_DIGITS = 12
+"""Those of a commit: as many as git itself shows in a large repository; forges take them in their addresses."""
 
 
 class PublishError(Exception):
@@ -46,10 +60,11 @@ class Changes(NamedTuple):
 
 
 class Recorded(NamedTuple):
-    """A file of a release, and its modification time when it was published."""
+    """A file of a release, its modification time when it was published, and its mark at its origin, if it has one."""
 
     entry: Entry
     mtime_ns: int
+    mark: str | None = None
 
 
 @dataclass(frozen=True)
@@ -107,17 +122,55 @@ class Directory:
             return []
         try:
             with (self.release(name) / MANIFEST).open(encoding="utf-8") as file:
-                return [Recorded(Entry(*entry), int(mtime_ns)) for entry, mtime_ns in json.load(file)]
+                return [Recorded(Entry(*entry), int(mtime_ns), mark) for entry, mtime_ns, mark in json.load(file)]
         except (OSError, ValueError, TypeError):
             return []
 
     def leftovers(self) -> list[Path]:
         """Return what a publisher that was killed left behind."""
         with suppress(FileNotFoundError):
-            return sorted(
-                self.path / name for name in os.listdir(self.path) if name.startswith((STAGING_PREFIX, LINK_PREFIX))
-            )
+            return sorted(self.path / name for name in os.listdir(self.path) if name.startswith(LEFTOVERS))
         return []
+
+    def names(self) -> list[str]:
+        """Return the names of all releases, sorted; what else lies beside them is left out."""
+        try:
+            with os.scandir(self.path / RELEASES) as found:
+                return sorted(each.name for each in found if each.is_dir(follow_symlinks=False))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+    def of_tree(self, tree: str) -> str | None:
+        """Return the release that holds this tree, the current one rather than another; None where there is none.
+
+        :raises PublishError: what has such a name was made by no publisher, or says that it is another tree
+        """
+        digits = tree[:TREE_DIGITS]
+        current = self.current()
+        for name in sorted(self.names(), key=lambda name: name != current):
+            if name.rpartition("-")[2] == digits and is_published(self, name, tree):
+                return name
+        return None
+
+    def of_revision(self, revision: Revision) -> str | None:
+        """Return the release that was made of this revision, the current one rather than another.
+
+        One with unreadable metadata is of no revision that is known.
+        """
+        current = self.current()
+        for name in sorted(self.names(), key=lambda name: name != current):
+            with suppress(PublishError):
+                if (self.metadata(name) or {}).get("origin") == revision:
+                    return name
+        return None
+
+    def known(self, name: str | None) -> dict[str, Known]:
+        """Return the contents of a release by their marks."""
+        return {
+            each.mark: Known(each.entry.digest, each.entry.size)
+            for each in self.manifest(name)
+            if each.mark is not None
+        }
 
 
 def require_storage(storage: Path, sentinel: str = SENTINEL) -> None:
@@ -127,6 +180,12 @@ def require_storage(storage: Path, sentinel: str = SENTINEL) -> None:
             f"{storage} is not a DAG storage: {storage / sentinel} is missing."
             " Mount the share, or lay the storage out with airstack.backbone.dag_storage first."
         )
+
+
+def release_name(tree: str, commit: str | None = None) -> str:
+    """Return the name of the release of a tree, as a commit holds it."""
+    digits = tree[:TREE_DIGITS]
+    return f"{commit[:COMMIT_DIGITS]}-{digits}" if commit else digits
 
 
 def compare(before: Iterable[Entry], after: Iterable[Entry]) -> Changes:
@@ -141,7 +200,14 @@ def compare(before: Iterable[Entry], after: Iterable[Entry]) -> Changes:
     )
 
 
-def reusable(directory: Directory, release: str | None, attributes: Attributes) -> dict[tuple[str, str], Path]:
+class Kept(NamedTuple):
+    """A file of a release that another one may share, and its modification time."""
+
+    path: Path
+    mtime_ns: int
+
+
+def reusable(directory: Directory, release: str | None, attributes: Attributes) -> dict[tuple[str, str], Kept]:
     """Return the files of a release that another one may share, by content.
 
     Left out is what is not as it was published: edited in place, or with another owner or mode than is wanted now.
@@ -166,7 +232,11 @@ def reusable(directory: Directory, release: str | None, attributes: Attributes) 
 
     with ThreadPoolExecutor(THREADS) as pool:
         intact = list(pool.map(is_intact, recorded))
-    return {each.entry.content: root / each.entry.path for each, usable in zip(recorded, intact) if usable}
+    return {
+        each.entry.content: Kept(root / each.entry.path, each.mtime_ns)
+        for each, usable in zip(recorded, intact)
+        if usable
+    }
 
 
 def is_published(directory: Directory, name: str, tree: str) -> bool:

@@ -1,119 +1,217 @@
 # Copyright: Contributors to airstack.backbone
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 
-"""One source brought into the DAG storage: what to do, done unless it is only asked for, and told."""
+"""One source brought into the DAG storage, back to an earlier release, or out of the storage.
+
+`stage` makes a release beside the others, `switch` makes one the current one: so that those of many sources are looked at
+before any of them is. In check mode both only say what they would do.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Collection, Iterable
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.files import (
-    Attributes,
-    Contents,
-    FromArchive,
-    FromDirectory,
-)
+from ansible_collections.airstack.backbone.plugins.module_utils._dags import history, pruning
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.files import Attributes
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.origin import Content, Origin, Revision
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.publishing import (
+    LOCK_SECONDS,
+    Published,
     Timer,
     clean,
     locked,
     publish,
-    switch,
+    set_current,
 )
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.releases import (
     SENTINEL,
-    Changes,
     Directory,
     PublishError,
-    compare,
-    is_published,
+    release_name,
     require_storage,
     reusable,
 )
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.sources import (
-    Entry,
-    Packed,
-    release_name,
-    scan,
-    tree_hash,
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.report import (
+    Version,
+    counted,
+    differences,
+    released,
+    unchanged,
 )
-
-LISTED_FILES = 100
-"""Paths of each kind that a result names; the counts are complete."""
-
-DIFF_BYTES = 64 * 1024
-DIFF_FILES = 50
-"""The largest file, and the number of files, whose text a diff shows."""
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.tree import Entry, SourceProblems, tree_hash
 
 
 @dataclass
 class Job:
-    """Where to, and how."""
+    """Where to, and how.
+
+    tree: the hash that the content has to have, if that is known. retention: what stays; None where nothing is pruned.
+    """
 
     directory: Directory
     attributes: Attributes
-    origin: Mapping[str, Any]
+    publisher: str
+    tree: str | None = None
+    retention: pruning.Retention | None = None
     sentinel: str = SENTINEL
+    lock_timeout: float = LOCK_SECONDS
     is_check: bool = False
     is_diff: bool = False
     timer: Timer = field(default_factory=Timer)
 
-
-def from_directory(job: Job, root: Path, exclude: Sequence[str]) -> dict[str, Any]:
-    """Publish a directory of this host."""
-    with job.timer.phase("read"):
-        entries = scan(root, exclude)
-
-    def read(entry: Entry) -> bytes | None:
-        return (root / entry.path).read_bytes()
-
-    tree = tree_hash(entries)
-    return take_up(job, tree) or _publish(job, tree, entries, FromDirectory(root), read)
+    def turn(self) -> AbstractContextManager[None]:
+        """Keep other publishers out, so that what is current stays so; in check mode, nothing is locked."""
+        return nullcontext() if self.is_check else locked(self.directory, self.attributes, self.lock_timeout)
 
 
-def from_archive(job: Job, packed: Packed) -> dict[str, Any]:
-    """Publish what the controller sent."""
-    tree = tree_hash(packed.entries)
-    sent: dict[str, bytes] = {}
-    if job.is_check:
-        sent = {digest: content.read() for digest, content in packed.contents()}
+@dataclass(frozen=True)
+class Staged:
+    """A release that is there or, in check mode, would be.
 
-    def read(entry: Entry) -> bytes | None:
-        if job.is_check:
-            return sent.get(entry.digest)
-        return (job.directory.release(release_name(tree)) / entry.path).read_bytes()
+    revision: what it is of, as its origin says now. before: the release that was current then. after: what it is. files:
+    how many. is_made: whether it was not there before. cleaned: the leftovers that were removed. written: bytes.
+    differences: from the one to the other, as a diff shows them.
+    """
 
-    return take_up(job, tree) or _publish(job, tree, packed.entries, FromArchive(packed), read)
+    name: str
+    tree: str
+    revision: Revision
+    before: Version
+    after: Version
+    files: int
+    is_made: bool = False
+    cleaned: tuple[str, ...] = ()
+    written: int = 0
+    differences: tuple[dict[str, str], ...] = ()
 
 
-def take_up(job: Job, tree: str) -> dict[str, Any] | None:
-    """Make the release of a tree the current one if it is there already, without its content; None if it is not."""
-    if not job.is_check:
-        require_storage(job.directory.storage, job.sentinel)
-    name = release_name(tree)
+def stage(job: Job, origin: Origin) -> Staged:
+    """Have the release of what is at the origin, made unless it is there.
+
+    :raises PublishError: with the storage as it was
+    :raises SourceProblems: the same, because of the source
+    """
+    _require_storage(job)
+    with job.timer.phase("ask"):
+        revision = origin.revision()
+        there = job.directory.of_revision(revision) if revision is not None else None
+    if there is not None:
+        return named(job, there)
     current = job.directory.current()
-    if not is_published(job.directory, name, tree):
-        return None
-    if current == name:
-        metadata = job.directory.metadata(name) or {}
-        changes = Changes([], [], [], int(metadata.get("files", 0)))
-        cleaned = _clean_unless_in_use(job)
-        return _result(job, tree, current, changes, cleaned, written=0, differences=[])
-    new = [each.entry for each in job.directory.manifest(name)]
-    root = job.directory.release(name)
-    with _turn(job):
+    with ExitStack() as stack:
+        with job.timer.phase("read"):
+            content = stack.enter_context(origin.open(job.directory.known(current)))
+        tree = tree_hash(content.entries)
+        _require_tree(job, tree)
+        there = job.directory.of_tree(tree)
+        return _found(job, there, revision) if there else _make(job, content, tree, revision)
+
+
+def taken_up(job: Job, tree: str) -> Staged | None:
+    """The release of a tree that was read elsewhere; None where its content has to be brought first."""
+    _require_storage(job)
+    _require_tree(job, tree)
+    there = job.directory.of_tree(tree)
+    return _found(job, there) if there else None
+
+
+def named(job: Job, name: str) -> Staged:
+    """A release that is there already.
+
+    :raises PublishError: it is not
+    """
+    metadata = job.directory.metadata(name) if name in job.directory.names() else None
+    if metadata is None:
+        raise PublishError(f"it has no release {name}; there are {_listed(job.directory.names())}")
+    _require_tree(job, str(metadata.get("tree")))
+    return _found(job, name)
+
+
+def earlier(job: Job) -> Staged:
+    """The release that was the current one before the one that is now.
+
+    :raises PublishError: there is none
+    """
+    current, there = job.directory.current(), job.directory.names()
+    name = history.before(history.read(job.directory), current, there)
+    if name is None:
+        raise PublishError(
+            f"there is no release to go back to: {current or 'none'} is current, and its history names no earlier one that"
+            f" is still there. There are {_listed(there)}; one of them can be named"
+        )
+    return _found(job, name)
+
+
+def switch(job: Job, staged: Staged, action: str = history.PUBLISHED) -> dict[str, Any]:
+    """Make a release the current one, prune, and tell what happened.
+
+    :raises PublishError: and the current one is as it was
+    """
+    name = staged.name
+    if job.directory.current() == staged.before.name == name and not _outdated(job):
+        return told(job, staged)
+    with job.turn(), job.timer.phase("switch"):
         previous = job.directory.current()
         cleaned = _clean(job)
-        if not job.is_check:
-            switch(job.directory, name, job.attributes)
-    old = [each.entry for each in job.directory.manifest(previous)]
-    changes = compare(old, new)
-    differences = _differences(job, tree, previous, changes, old, new, lambda entry: (root / entry.path).read_bytes())
-    return _result(job, tree, previous, changes, cleaned, written=0, differences=differences)
+        if previous != name and not job.is_check:
+            if name not in job.directory.names():
+                raise PublishError(f"release {name} went while it was to become the current one; run this again")
+            event = history.Event(name, action, history.now().isoformat(), job.publisher)
+            set_current(job.directory, event, job.attributes)
+        pruned = _prune(job)
+    if previous != staged.before.name and not job.is_check:
+        staged = _found(job, name, staged.revision)
+    result = told(job, staged)
+    return {
+        **result,
+        "changed": result["changed"] or previous != name or bool(cleaned or pruned),
+        "is_current": True,
+        "previous": previous,
+        "cleaned": sorted({*staged.cleaned, *cleaned}),
+        "pruned": pruned,
+    }
+
+
+def told(job: Job, staged: Staged) -> dict[str, Any]:
+    """A staged release as a result: what it is, and how it differs from the current one."""
+    is_current = staged.name == staged.before.name
+    result = {
+        "changed": staged.is_made or bool(staged.cleaned),
+        "release": staged.name,
+        "previous": staged.before.name,
+        "directory": str(job.directory.release(staged.name)),
+        "tree": staged.tree,
+        "commit": staged.revision.get("commit"),
+        "sha256": staged.revision.get("sha256"),
+        "is_current": is_current,
+        **(unchanged(staged.files) if is_current else counted(staged.before, staged.after)),
+        "bytes": staged.written,
+        "cleaned": list(staged.cleaned),
+        "pruned": [],
+        "seconds": job.timer.seconds,
+    }
+    return {**result, "diff": list(staged.differences)} if job.is_diff else result
+
+
+def remove(job: Job, in_use: Collection[str] = ()) -> dict[str, Any]:
+    """Remove a source and all its releases from the storage.
+
+    :raises PublishError: unfinished runs use one of them, or something else is in its directory
+    """
+    if not job.is_check:
+        require_storage(job.directory.storage, job.sentinel)
+    current, names = job.directory.current(), job.directory.names()
+    used = sorted(set(in_use) & set(names))
+    if used:
+        raise PublishError(f"unfinished DAG runs use its releases {_listed(used)}; let them end, or end them, before")
+    is_there = job.directory.path.is_dir()
+    if is_there and not job.is_check:
+        with job.turn(), job.timer.phase("remove"):
+            pruning.remove_source(job.directory)
+    return {"changed": is_there, "release": None, "previous": current, "pruned": names, "seconds": job.timer.seconds}
 
 
 def held(job: Job) -> list[str]:
@@ -126,26 +224,60 @@ def wanted(entries: Iterable[Entry], held_there: Collection[str]) -> list[Entry]
     return [entry for entry in entries if entry.kind != "l" and "".join(entry.content) not in held_there]
 
 
-def _publish(
-    job: Job, tree: str, entries: Sequence[Entry], contents: Contents, read: Callable[[Entry], bytes | None]
-) -> dict[str, Any]:
-    written = 0
-    with _turn(job):
-        previous = job.directory.current()
+def _make(job: Job, content: Content, tree: str, revision: Revision | None) -> Staged:
+    commit = (revision or {}).get("commit")
+    origin = {"commit": commit, "publisher": job.publisher, "origin": revision}
+    with job.turn():
         cleaned = _clean(job)
-        if not job.is_check:
-            written = publish(job.directory, entries, contents, job.attributes, job.origin, job.timer)
-            with job.timer.phase("switch"):
-                switch(job.directory, release_name(tree), job.attributes)
-    old = [each.entry for each in job.directory.manifest(previous)]
-    changes = compare(old, entries)
-    differences = _differences(job, tree, previous, changes, old, entries, read)
-    return _result(job, tree, previous, changes, cleaned, written, differences)
+        before = released(job.directory, job.directory.current())
+        if job.is_check:
+            made = Published(release_name(tree, commit), True, 0)
+            after = Version(made.name, content.entries, content.read)
+        else:
+            made = publish(job.directory, content, job.attributes, origin, job.timer)
+            after = released(job.directory, made.name)
+    shown = differences(job.directory.source, before, after) if job.is_diff else []
+    return Staged(
+        made.name,
+        tree,
+        revision or {},
+        before,
+        after,
+        len(content.entries),
+        made.is_made,
+        tuple(cleaned),
+        made.written,
+        tuple(shown),
+    )
 
 
-def _turn(job: Job) -> AbstractContextManager[None]:
-    """Keep other publishers out, so that what is current stays so; in check mode, nothing is locked."""
-    return nullcontext() if job.is_check else locked(job.directory, job.attributes)
+def _found(job: Job, name: str, revision: Revision | None = None) -> Staged:
+    """A release that is there, as it differs from the current one. One that is current is not looked at.
+
+    :param revision: what its origin says now, which another revision of the same content may have said before
+    """
+    metadata = job.directory.metadata(name) or {}
+    tree, files = str(metadata.get("tree")), int(metadata.get("files", 0))
+    known = revision or metadata.get("origin") or {}
+    current = job.directory.current()
+    if current == name:
+        here = Version(name, [], lambda _entry: None)
+        return Staged(name, tree, known, here, here, files, cleaned=tuple(_clean_unless_in_use(job)))
+    before, after = released(job.directory, current), released(job.directory, name)
+    shown = differences(job.directory.source, before, after) if job.is_diff else []
+    return Staged(name, tree, known, before, after, files, differences=tuple(shown))
+
+
+def _outdated(job: Job) -> list[str]:
+    return [] if job.retention is None else pruning.outdated(job.directory, job.retention)
+
+
+def _prune(job: Job) -> list[str]:
+    """Remove what need not stay, and return its names; in check mode, only that. In one's turn."""
+    names = _outdated(job)
+    if not job.is_check:
+        pruning.remove(job.directory, names)
+    return names
 
 
 def _clean(job: Job) -> list[str]:
@@ -165,80 +297,15 @@ def _clean_unless_in_use(job: Job) -> list[str]:
         return []
 
 
-def _result(
-    job: Job,
-    tree: str,
-    previous: str | None,
-    changes: Changes,
-    cleaned: list[str],
-    written: int,
-    differences: list[dict[str, str]],
-) -> dict[str, Any]:
-    name = release_name(tree)
-    lists = {"added": changes.added, "changed": changes.changed, "removed": changes.removed}
-    result = {
-        "changed": previous != name or bool(cleaned),
-        "release": name,
-        "previous": previous,
-        "directory": str(job.directory.release(name)),
-        "tree": tree,
-        "counts": {**{kind: len(paths) for kind, paths in lists.items()}, "unchanged": changes.unchanged},
-        "files": {kind: paths[:LISTED_FILES] for kind, paths in lists.items()},
-        "bytes": written,
-        "cleaned": cleaned,
-        "seconds": job.timer.seconds,
-    }
-    return {**result, "diff": differences} if job.is_diff else result
+def _require_storage(job: Job) -> None:
+    if not job.is_check:
+        require_storage(job.directory.storage, job.sentinel)
 
 
-def _differences(
-    job: Job,
-    tree: str,
-    previous: str | None,
-    changes: Changes,
-    old: Sequence[Entry],
-    new: Sequence[Entry],
-    read: Callable[[Entry], bytes | None],
-) -> list[dict[str, str]]:
-    """Return a list of the changed paths, and the text of those that are small."""
-    source, name = job.directory.source, release_name(tree)
-    if not job.is_diff or previous == name:
-        return []
-    signs = [*(("+", path) for path in changes.added), *(("~", path) for path in changes.changed)]
-    signs += [("-", path) for path in changes.removed]
-    lines = [f"source {source}: release {previous or 'none'} -> {name}"]
-    lines += [f"{sign} {path}" for sign, path in signs[:LISTED_FILES]]
-    lines += [f"... and {len(signs) - LISTED_FILES} more"] if len(signs) > LISTED_FILES else []
-    found: list[dict[str, str]] = [{"prepared": "\n".join(lines) + "\n"}]
-    before = {entry.path: entry for entry in old}
-    after = {entry.path: entry for entry in new}
-    for _sign, path in signs[:DIFF_FILES]:
-        texts = [
-            _text(before.get(path), lambda entry: (job.directory.release(previous or "") / entry.path).read_bytes()),
-            _text(after.get(path), read),
-        ]
-        if texts[0] is not None and texts[1] is not None:
-            found.append(
-                {
-                    "before_header": f"{source}/{previous}/{path}" if path in before else "/dev/null",
-                    "after_header": f"{source}/{name}/{path}" if path in after else "/dev/null",
-                    "before": texts[0],
-                    "after": texts[1],
-                }
-            )
-    return found
+def _require_tree(job: Job, tree: str) -> None:
+    if job.tree is not None and tree != job.tree:
+        raise SourceProblems([f"its content has the hash {tree}, and {job.tree} is what is to be deployed"])
 
 
-def _text(entry: Entry | None, read: Callable[[Entry], bytes | None]) -> str | None:
-    """Return an entry's text, empty where there is no entry, and None for what is too large or no text."""
-    if entry is None:
-        return ""
-    if entry.target is not None:
-        return f"-> {entry.target}\n"
-    if entry.size > DIFF_BYTES:
-        return None
-    try:
-        data = read(entry)
-        return None if data is None or b"\0" in data else data.decode()
-    except (OSError, UnicodeDecodeError):
-        return None
+def _listed(names: Collection[str]) -> str:
+    return ", ".join(names) or "none"

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from . import dag_sources, names
+from .dag_sources import Source
 from .fields import (
     Entry,
     duration,
@@ -25,53 +27,29 @@ from .fields import (
     record,
     scalar,
     whole_number,
+    words,
 )
 from .problems import Problem
 
 LONGEST_ENVIRONMENT = 32  # PostgreSQL's 63 bytes for a name hold airflow_<environment>_results and a suffix
-LONGEST_QUEUE = 80  # SQS's limit for a queue's name, the tightest of the brokers'
 
-_NAME = "a name of lower-case letters, digits and underscores that begins with a letter, up to 32 characters"
-_name = matching(r"[a-z][a-z0-9_]{0,31}", _NAME)
 _environment = matching(
     rf"(?=.{{1,{LONGEST_ENVIRONMENT}}}\Z)[a-z][a-z0-9]*(-[a-z0-9]+)*",
     f"a name of lower-case letters, digits and single hyphens, up to {LONGEST_ENVIRONMENT} characters",
 )
-_queue = matching(
-    rf"(?!celery)[A-Za-z0-9][A-Za-z0-9_-]{{0,{LONGEST_QUEUE - 1}}}",
-    f"a queue's name: letters, digits, underscores and hyphens, up to {LONGEST_QUEUE} characters, not beginning with"
-    " celery",
-)
 _version = matching(r"3\.3\.[0-9]{1,3}", "an Airflow version of the 3.3 series in quotes, such as '3.3.2'")
-_absolute = matching(r"/(?!.*(//|/\.\.?(/|\Z)))[^\0\n]*[^/\0\n]", "an absolute path without . and .. in it")
 _storage = matching(
     r"(/[A-Za-z0-9_.-]*[A-Za-z0-9_-]){2,}",
     "an absolute path of two levels or more, of letters, digits, . _ and -, such as /srv/airflow/dags",
 )
-_subdirectory = matching(r"(?!/)(?!(.*/)?\.\.?(/|\Z))[^\0\n]+", "a relative path that stays inside the source")
-_pattern = matching(r"[^\0\n]+", "a file name pattern, such as *.md or tests/")
 _bucket = matching(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "a bucket's name: 3 to 63 lower-case letters, digits, . and -")
-_url = matching(
-    r"https?://[^\s/@]+(/[^\s@]*[^\s@/])?", "an address such as https://objects.example.com:8080, without credentials"
-)
-_region = matching(r"[a-z0-9-]{1,40}", "a region's name, such as eu-west-1")
-_access_key = matching(r"[^\s\0]{1,128}", "an access key's public part")
 _user = matching(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}", "a user's name")
 _section = matching(r"[a-z][a-z0-9_]*", "a name of lower-case letters, digits and underscores, as in airflow.cfg")
 
-_source = record(
-    {
-        "name": Entry(_name, required=True),
-        "path": Entry(_absolute, required=True),
-        "subdirectory": Entry(_subdirectory),
-        "exclude": Entry(listing(_pattern, least=0), default=[]),
-        "queues": Entry(listing(_queue, unique=""), required=True),
-    }
-)
 _pool = record(
     {
-        "name": Entry(_name, required=True),
-        "queues": Entry(listing(_queue, unique=""), required=True),
+        "name": Entry(names.name, required=True),
+        "queues": Entry(listing(names.queue, unique=""), required=True),
         "concurrency": Entry(whole_number(1, 1000), default=16),
     }
 )
@@ -87,30 +65,21 @@ VARIABLES: dict[str, Entry] = {
     "airflow_dag_storage_path": Entry(_storage, default="/srv/airflow/dags"),
     "airflow_log_store_provider": Entry(one_of("s3"), default="s3"),
     "airflow_log_store_bucket": Entry(_bucket),
-    "airflow_log_store_endpoint_url": Entry(_url),
-    "airflow_log_store_region": Entry(_region, default="us-east-1"),
-    "airflow_log_store_access_keys": Entry(mapping(_name, _access_key), default={}),
-    "airflow_dag_sources": Entry(listing(_source, unique="name"), required=True),
+    "airflow_log_store_endpoint_url": Entry(names.url),
+    "airflow_log_store_region": Entry(names.region, default="us-east-1"),
+    "airflow_log_store_access_keys": Entry(mapping(names.name, names.access_key), default={}),
+    "airflow_dag_sources": Entry(listing(dag_sources.field, unique="name"), required=True),
+    "airflow_dags_versions": Entry(mapping(names.name, dag_sources.version), default={}),
+    "airflow_dags_only": Entry(words(names.name), default=None),
     "airflow_worker_pools": Entry(listing(_pool, unique="name"), required=True),
     "airflow_routing_mode": Entry(one_of("enforce", "assign"), default="enforce"),
     "airflow_api_port": Entry(whole_number(1024, 65535), default=8080),
-    "airflow_api_url": Entry(_url),
-    "airflow_api_internal_url": Entry(_url),
+    "airflow_api_url": Entry(names.url),
+    "airflow_api_internal_url": Entry(names.url),
     "airflow_admin_user": Entry(_user, default="admin"),
     "airflow_settings": Entry(mapping(_section, mapping(_section, scalar)), default={}),
     "airflow_secrets_required": Entry(flag, default=False),
 }
-
-
-@dataclass(frozen=True)
-class Source:
-    """One directory of DAGs: its place on the controller, and the queues where its tasks may run (the first by default)."""
-
-    name: str
-    path: str
-    queues: tuple[str, ...]
-    subdirectory: str | None = None
-    exclude: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -143,6 +112,8 @@ class Description:
     log_store_region: str
     log_store_access_keys: dict[str, str]
     dag_sources: tuple[Source, ...]
+    dags_versions: dict[str, str]
+    dags_only: list[str] | None
     worker_pools: tuple[Pool, ...]
     routing_mode: str
     api_port: int
@@ -170,12 +141,12 @@ def read(variables: Mapping[str, Any]) -> tuple[Description, list[Problem]]:
         if len(problems) > before:
             values[field] = entry.default
             unread.add(field)
-    values["dag_sources"] = tuple(
-        Source(
-            source["name"], source["path"], tuple(source["queues"]), source["subdirectory"], tuple(source["exclude"])
-        )
-        for source in values["dag_sources"] or ()
-    )
+    sources = values["dag_sources"] or ()
+    conflicts = dag_sources.problems(sources)
+    if conflicts:
+        problems += conflicts
+        unread.add("dag_sources")
+    values["dag_sources"] = tuple(Source.of(source) for source in ([] if conflicts else sources))
     values["worker_pools"] = tuple(
         Pool(pool["name"], tuple(pool["queues"]), pool["concurrency"]) for pool in values["worker_pools"] or ()
     )

@@ -121,6 +121,18 @@ def listing(item: Field, least: int = 1, unique: str | None = None) -> Field:
     return read
 
 
+def words(item: Field) -> Field:
+    """A list of different words, also when it was written as one text with commas (``-e airflow_dags_only=etl,ml``)."""
+    several = listing(item, unique="")
+
+    def read(value: Any, where: str, problems: list[Problem]) -> list[Any] | None:
+        return several(
+            [word.strip() for word in value.split(",")] if isinstance(value, str) else value, where, problems
+        )
+
+    return read
+
+
 def record(entries: Mapping[str, Entry]) -> Field:
     """A dictionary with just these keys."""
 

@@ -8,10 +8,11 @@ Pure: no I/O, no Ansible, no secret. The result is a plain dictionary, which eve
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from . import demands, description, secrets, settings, timeouts
+from . import dag_sources, demands, description, secrets, settings, timeouts
+from .dag_sources import Source
 from .description import Description, Pool
 from .inventory import Inventory
 from .problems import Problem
@@ -42,16 +43,19 @@ def make(variables: Mapping[str, Any], inventory: Inventory) -> tuple[dict[str, 
     inventory: groups and addresses of the hosts.
     """
     described, problems = description.read(variables)
-    routing = Routing(described.dag_sources, described.worker_pools)
+    sources, strangers = dag_sources.overridden(described.dag_sources, described.dags_versions)
+    routing = Routing(sources, described.worker_pools)
     problems += settings.problems(described.settings)
     problems += _placement_problems(described, inventory)
     if "worker_pools" not in described.unread:
         problems += _reserved(described)
     if not described.unread & {"dag_sources", "worker_pools"}:
         problems += routing.problems()
+    if "dag_sources" not in described.unread:
+        problems += [*strangers, *dag_sources.strangers(sources, described.dags_only or ())]
     if problems:
         return None, problems
-    made = _plan(described, inventory, routing)
+    made = _plan(described, sources, inventory, routing)
     problems = demands.collisions(made)
     return (None, problems) if problems else (made, [])
 
@@ -142,7 +146,7 @@ def _crowded(described: Description, inventory: Inventory) -> list[Problem]:
     return problems
 
 
-def _plan(described: Description, inventory: Inventory, routing: Routing) -> dict[str, Any]:
+def _plan(described: Description, sources: Sequence[Source], inventory: Inventory, routing: Routing) -> dict[str, Any]:
     components = _components(described, inventory)
     log_store = _log_store(described, inventory)
     return {
@@ -156,18 +160,8 @@ def _plan(described: Description, inventory: Inventory, routing: Routing) -> dic
         "broker": _broker(described, inventory, routing),
         "dag_storage": _dag_storage(described, inventory, components),
         "log_store": log_store,
-        "sources": [
-            {
-                "name": source.name,
-                "path": source.path,
-                "subdirectory": source.subdirectory,
-                "exclude": list(source.exclude),
-                "queues": list(source.queues),
-                "default_queue": source.queues[0],
-                "pools": routing.pools_of(source),
-            }
-            for source in described.dag_sources
-        ],
+        "sources": [_source(source, routing) for source in sources],
+        "dags_only": described.dags_only,
         "pools": [
             {
                 "name": pool.name,
@@ -182,8 +176,21 @@ def _plan(described: Description, inventory: Inventory, routing: Routing) -> dic
         "api": _api(described, inventory, components),
         "components": components,
         "settings": described.settings,
-        "secrets": secrets.needed([pool.name for pool in described.worker_pools], log_store),
+        "secrets": secrets.needed([pool.name for pool in described.worker_pools], sources, log_store),
         "secrets_required": described.secrets_required,
+    }
+
+
+def _source(source: Source, routing: Routing) -> dict[str, Any]:
+    return {
+        "name": source.name,
+        "place": source.place,
+        "origin": dict(source.origin),
+        "secret": source.secret and {"name": source.secret, "option": source.secret_option},
+        "view_url": source.view_url,
+        "queues": list(source.queues),
+        "default_queue": source.queues[0],
+        "pools": routing.pools_of(source),
     }
 
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from .description import Description, Pool, Source
+from .dag_sources import Source
+from .description import Description, Pool
 from .problems import Problem
 
 

@@ -5,11 +5,13 @@
 from __future__ import annotations
 
 import base64
+import re
 import secrets
 import string
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from .dag_sources import Source
 from .fields import CONTROL
 
 JWT_BYTES = 64
@@ -17,6 +19,8 @@ JWT_BYTES = 64
 
 FERNET_BYTES = 32
 """The length that the Fernet specification gives its keys."""
+
+_PRIVATE_KEY = re.compile(r"\s*-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\x21-\x7e]+-----END [A-Z ]*PRIVATE KEY-----\s*")
 
 PASSWORD_LENGTH = 32
 _ALPHABET = string.ascii_letters + string.digits
@@ -35,7 +39,10 @@ def _key() -> str:
 
 
 MAKERS: dict[str, Callable[[], str]] = {"password": _password, "fernet_key": _fernet_key, "key": _key}
-"""How a secret of each kind is made. A secret of the kind given belongs to somebody else, and cannot be."""
+"""How a secret of each kind is made."""
+
+GIVEN = ("given", "ssh_key")
+"""The kinds of secrets that belong to somebody else, and cannot be made here."""
 
 
 def flaw(kind: str, value: Any) -> str | None:
@@ -47,6 +54,10 @@ def flaw(kind: str, value: Any) -> str | None:
         return f"it is no text but {type(value).__name__}: put it in quotes"
     if not value:
         return "it is empty"
+    if kind == "ssh_key":
+        return (
+            None if _PRIVATE_KEY.fullmatch(value) else "it is no private key: lines from -----BEGIN ... to -----END ..."
+        )
     if CONTROL.search(value) or value != value.strip():
         return "it has a line break, a control character or white space at an end"
     if kind == "fernet_key" and not all(_is_fernet_key(key) for key in value.split(",")):
@@ -63,8 +74,8 @@ def _is_fernet_key(text: str) -> bool:
         return False
 
 
-def needed(pools: Iterable[str], log_store: Mapping[str, Any]) -> list[dict[str, str]]:
-    """The secrets of a platform: name (the variable is airflow_secret_<name>), kind (one of MAKERS, or given), purpose.
+def needed(pools: Iterable[str], sources: Iterable[Source], log_store: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The secrets of a platform: name (the variable is airflow_secret_<name>), kind (one of MAKERS or GIVEN), purpose.
 
     log_store: the plan's log store, with its identities and its object store.
     """
@@ -78,6 +89,10 @@ def needed(pools: Iterable[str], log_store: Mapping[str, Any]) -> list[dict[str,
         ("broker", "password", "the broker user of the scheduler"),
         *((f"broker_{pool}", "password", f"the broker user of the pool {pool}") for pool in pools),
     ]
+    for source in sources:
+        if source.secret:
+            kind = "ssh_key" if source.secret_option == "ssh_key" else "given"
+            listed.append((source.secret, kind, f"the {source.secret_option} of the DAG source {source.name}"))
     for identity in log_store["identities"]:
         kind = "given" if identity["given"] else "password"
         listed.append((identity["secret"], kind, f"the log store identity {identity['name']}"))

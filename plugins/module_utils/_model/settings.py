@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from . import timeouts
@@ -31,7 +31,7 @@ def of(kind: str, pool: Mapping[str, Any] | None, plan: Mapping[str, Any], endpo
 
 def own(kind: str, pool: Mapping[str, Any] | None, plan: Mapping[str, Any], endpoints: Mapping[str, Any]) -> Settings:
     """What the plan decides for a component of this kind."""
-    sources = pool["sources"] if pool else [source["name"] for source in plan["sources"]]
+    sources = [source for source in plan["sources"] if not pool or source["name"] in pool["sources"]]
     common: Settings = {
         "api": {"base_url": plan["api"]["url"]},
         "core": {"executor": "CeleryExecutor", "load_examples": "False", "auth_manager": FAB},
@@ -54,18 +54,16 @@ def own(kind: str, pool: Mapping[str, Any] | None, plan: Mapping[str, Any], endp
     return merged(common, of_pool, _OF_KIND[kind](plan))
 
 
-def bundles(sources: list[str], storage: str) -> str:
-    """[dag_processor] dag_bundle_config_list: one bundle for each source."""
-    return json.dumps(
-        [
-            {
-                "name": source,
-                "classpath": BUNDLE,
-                "kwargs": {"storage": storage, "source": source, "refresh_interval": BUNDLE_REFRESH},
-            }
-            for source in sources
-        ]
-    )
+def bundles(sources: Iterable[Mapping[str, Any]], storage: str) -> str:
+    """[dag_processor] dag_bundle_config_list: one bundle for each source of the plan."""
+    return json.dumps([_bundle(source, storage) for source in sources])
+
+
+def _bundle(source: Mapping[str, Any], storage: str) -> dict[str, Any]:
+    name, view_url = source["name"], source["view_url"]
+    link = {"view_url_template": view_url} if view_url else {}
+    kwargs = {"storage": storage, "source": name, "refresh_interval": BUNDLE_REFRESH, **link}
+    return {"name": name, "classpath": BUNDLE, "kwargs": kwargs}
 
 
 def merged(*layers: Mapping[str, Mapping[str, str]]) -> Settings:

@@ -18,7 +18,8 @@ from airflow_backbone.storage import (
     pinned_release,
     read_metadata,
 )
-from ansible_collections.airstack.backbone.plugins.module_utils._dags import files, releases, sources, sync
+from ansible_collections.airstack.backbone.plugins.module_utils._dags import files, releases, sync, tree
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.directory import DirectoryOrigin
 
 
 @pytest.fixture(name="storage")
@@ -34,14 +35,19 @@ def publish(storage: Path, content: bytes) -> str:
     source = storage.parent / "source"
     source.mkdir(exist_ok=True)
     (source / "a.py").write_bytes(content)
-    attributes = files.Attributes(os.geteuid(), os.getegid())
-    origin = {"commit": "c0ffee", "publisher": "test"}
-    job = sync.Job(releases.Directory(storage, "etl"), attributes, origin)
-    return str(sync.from_directory(job, source, [])["release"])
+    job = sync.Job(releases.Directory(storage, "etl"), files.Attributes(os.geteuid(), os.getegid()), "test")
+    return str(sync.switch(job, sync.stage(job, OfCommit(source)))["release"])
+
+
+class OfCommit(DirectoryOrigin):
+    """A directory that says that it is a commit's."""
+
+    def revision(self) -> dict[str, str]:
+        return {"commit": "c0ffee", "content": (self.path / "a.py").read_text(encoding="utf-8")}
 
 
 def test_writer_and_reader_mean_the_same_files() -> None:
-    assert (core.SENTINEL, core.METADATA) == (releases.SENTINEL, sources.METADATA)
+    assert (core.SENTINEL, core.METADATA) == (releases.SENTINEL, tree.METADATA)
 
 
 def test_the_current_release_is_named_by_its_own_path(storage: Path) -> None:

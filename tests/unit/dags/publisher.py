@@ -8,18 +8,24 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 from ansible_collections.airstack.backbone.plugins.module_utils._dags import sync
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.files import Attributes
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.directory import DirectoryOrigin
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.releases import Directory
 
 
+def publish(job: sync.Job, directory: Path) -> dict[str, Any]:
+    """Publish a directory of this host."""
+    return sync.switch(job, sync.stage(job, DirectoryOrigin(directory)))
+
+
 def main(storage: str, source: str, directory: str) -> None:
-    attributes = Attributes(os.geteuid(), os.getegid())
-    job = sync.Job(Directory(Path(storage), source), attributes, {"commit": None, "publisher": "test"})
+    job = sync.Job(Directory(Path(storage), source), Attributes(os.geteuid(), os.getegid()), "test")
     sys.stdout.write("begins\n")
     sys.stdout.flush()
-    sys.stdout.write(sync.from_directory(job, Path(directory), [])["release"])
+    sys.stdout.write(publish(job, Path(directory))["release"])
 
 
 if __name__ == "__main__":

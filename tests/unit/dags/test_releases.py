@@ -23,16 +23,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.airstack.backbone.plugins.module_utils._dags import files, publishing, releases, sync
+from ansible_collections.airstack.backbone.plugins.module_utils._dags import files, publishing, releases, report, sync
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.files import Attributes
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins import directory as origins_directory
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.directory import scan
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.publishing import locked
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.releases import Directory, PublishError, compare
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.sources import SourceProblems, scan, tree_hash
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.tree import SourceProblems, tree_hash
 from ansible_collections.airstack.backbone.tests.unit.dags import publisher
 from ansible_collections.airstack.backbone.tests.unit.dags.trees import TREES, Executable, Link, Tree, make, read
 
 MINE = Attributes(os.geteuid(), os.getegid())
 FIRST: Tree = {"a.py": b"a", "deep/b.py": b"b", "run": Executable(b"#!"), "latest": Link("deep/b.py")}
+SOURCE_FILES = [".history", ".lock", "current", "releases"]
 SECOND: Tree = {"a.py": b"A", "deep/b.py": b"b", "new/c.py": b"c", "new/a copy": b"b"}
 
 
@@ -45,13 +48,12 @@ def empty_storage(tmp_path: Path) -> Path:
 
 
 def job_for(storage: Path, **options: Any) -> sync.Job:
-    origin = {"commit": None, "publisher": "test"}
-    return sync.Job(Directory(storage, "etl"), options.pop("attributes", MINE), origin, **options)
+    return sync.Job(Directory(storage, "etl"), options.pop("attributes", MINE), "test", **options)
 
 
 def publish(storage: Path, tree: Tree, **options: Any) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as directory:
-        return sync.from_directory(job_for(storage, **options), make(Path(directory), tree), [])
+        return publisher.publish(job_for(storage, **options), make(Path(directory), tree))
 
 
 def whole(directory: Directory) -> Tree:
@@ -87,7 +89,7 @@ def test_each_release_is_its_source_and_stays_so(trees: list[Tree]) -> None:
             assert whole(directory) == tree
             made[result["release"]] = tree
         assert {name: read(directory.release(name)) for name in os.listdir(directory.path / "releases")} == made
-        assert names(storage) == [".lock", "current", "releases"]
+        assert names(storage) == SOURCE_FILES
 
 
 def test_what_stays_the_same_is_shared_and_the_rest_is_counted(storage: Path) -> None:
@@ -107,10 +109,11 @@ def test_what_is_current_costs_no_look_at_its_files(storage: Path, monkeypatch: 
     tree = publish(storage, FIRST)["tree"]
     for module in (files, releases, publishing):
         monkeypatch.setattr(module, "ThreadPoolExecutor", None)
-    again = sync.take_up(job_for(storage), tree)
-    assert again is not None
+    staged = sync.taken_up(job_for(storage), tree)
+    assert staged is not None
+    again = sync.switch(job_for(storage), staged)
     assert (again["changed"], again["counts"]["unchanged"]) == (False, 4)
-    assert sync.take_up(job_for(storage), "0" * 64) is None
+    assert sync.taken_up(job_for(storage), "0" * 64) is None
 
 
 def test_content_that_was_published_before_is_only_switched_to(storage: Path) -> None:
@@ -199,7 +202,7 @@ def test_whatever_call_fails_the_old_release_stays(
     with monkeypatch.context() as patched:
         patched.setattr(os, call, fail)
         try:
-            sync.from_directory(job_for(storage), source, [])
+            publisher.publish(job_for(storage), source)
         except (PublishError, SourceProblems, OSError):
             failed = True
     # Some are called less often; and a file that cannot be linked or looked at is written instead.
@@ -207,7 +210,7 @@ def test_whatever_call_fails_the_old_release_stays(
     assert whole(Directory(storage, "etl")) == (FIRST if failed else tree)
     publish(storage, tree)
     assert whole(Directory(storage, "etl")) == tree
-    assert names(storage) == [".lock", "current", "releases"]
+    assert names(storage) == SOURCE_FILES
 
 
 def test_a_disk_that_is_full_is_said_and_nothing_is_left(storage: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,10 +219,10 @@ def test_a_disk_that_is_full_is_said_and_nothing_is_left(storage: Path, monkeypa
     def full(_wanted: Any, _source: Any, _attributes: Any) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "a.py")
 
-    monkeypatch.setattr(files, "write_file", full)
+    monkeypatch.setattr(origins_directory, "write_file", full)
     with pytest.raises(PublishError, match=r"could not be written to .*: No space left on device: a\.py"):
         publish(storage, SECOND)
-    assert names(storage) == [".lock", "current", "releases"]
+    assert names(storage) == SOURCE_FILES
     assert len(os.listdir(storage / "etl/releases")) == 1
 
 
@@ -247,7 +250,7 @@ def test_check_mode_says_the_same_and_touches_nothing(storage: Path, tmp_path: P
 @pytest.mark.parametrize("is_check", [True, False])
 def test_a_diff_shows_paths_and_the_text_of_small_files(storage: Path, is_check: bool) -> None:
     first = publish(storage, {"a.py": b"one\n", "gone.py": b"bye\n", "image": b"\0\1", "l": Link("a.py")})
-    large = b"x" * (sync.DIFF_BYTES + 1)
+    large = b"x" * (report.DIFF_BYTES + 1)
     tree: Tree = {"a.py": b"two\n", "image": b"\0\2", "large": large, "l": Link("image")}
     result = publish(storage, tree, is_check=is_check, is_diff=True)
     summary, *texts = result["diff"]
@@ -341,11 +344,11 @@ def test_a_publisher_that_is_killed_leaves_the_old_release_and_the_next_cleans_u
             time.sleep(luck.uniform(0, lasts))
             process.send_signal(signal.SIGKILL)
         assert whole(directory) in trees
-        left_something += names(storage) != [".lock", "current", "releases"]
+        left_something += names(storage) != SOURCE_FILES
     assert left_something, "no round was killed while it wrote"
     publish(storage, trees[0])
     assert whole(directory) == trees[0]
-    assert names(storage) == [".lock", "current", "releases"]
+    assert names(storage) == SOURCE_FILES
 
 
 def test_leftovers_go_even_when_nothing_is_published_and_are_told(storage: Path) -> None:
@@ -356,7 +359,7 @@ def test_leftovers_go_even_when_nothing_is_published_and_are_told(storage: Path)
     again = publish(storage, FIRST)
     assert (again["changed"], again["cleaned"]) == (True, [".current-x", ".staging-1"])
     assert publish(storage, FIRST)["changed"] is False
-    assert names(storage) == [".lock", "current", "releases"]
+    assert names(storage) == SOURCE_FILES
 
 
 def test_what_another_publisher_is_making_is_no_leftover(storage: Path, tmp_path: Path) -> None:
@@ -410,16 +413,16 @@ def test_of_two_that_publish_the_same_at_once_one_changes_something(
     before = publish(storage, SECOND)["release"]
     source = make(tmp_path / "source", FIRST)
     other: list[dict[str, Any]] = []
-    real = sync._turn
+    real = sync.Job.turn
 
     def turn(job: sync.Job) -> Any:
         """The other one is faster, by as much as can be."""
-        monkeypatch.setattr(sync, "_turn", real)
-        other.append(sync.from_directory(job_for(storage), source, []))
+        monkeypatch.setattr(sync.Job, "turn", real)
+        other.append(publisher.publish(job_for(storage), source))
         return real(job)
 
-    monkeypatch.setattr(sync, "_turn", turn)
-    mine = sync.from_directory(job_for(storage, is_diff=True), source, [])
+    monkeypatch.setattr(sync.Job, "turn", turn)
+    mine = publisher.publish(job_for(storage, is_diff=True), source)
     assert (other[0]["changed"], other[0]["previous"]) == (True, before)
     assert (mine["changed"], mine["previous"], mine["diff"]) == (False, mine["release"], [])
     assert mine["counts"] == {"added": 0, "changed": 0, "removed": 0, "unchanged": len(FIRST)}

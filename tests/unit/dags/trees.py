@@ -12,7 +12,7 @@ from typing import NamedTuple, Union
 
 from hypothesis import strategies as st
 
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.sources import RESERVED
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.tree import RESERVED
 
 
 class Link(NamedTuple):

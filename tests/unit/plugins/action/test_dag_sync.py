@@ -20,14 +20,18 @@ from ansible import constants
 from ansible.errors import AnsibleActionFail
 
 from ansible_collections.airstack.backbone.plugins.action import dag_sync
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.arguments import SOURCE
 
 COLLECTIONS = Path(dag_sync.__file__).parents[5]
 
 PLAYBOOK = """
 - hosts: localhost
   gather_facts: false
+  vars:
+    etl: {{name: etl, path: source, subdirectory: dags, exclude: "*.md,tests/"}}
+    remote: {{path: "{source}", remote_src: true}}
   module_defaults:
-    airstack.backbone.dag_sync: {{storage: "{storage}", source: etl, src: source, subdirectory: dags, exclude: "*.md,tests/"}}
+    airstack.backbone.dag_sync: {{storage: "{storage}", sources: ["{{{{ etl }}}}"]}}
   tasks:
     - airstack.backbone.dag_sync:
       check_mode: true
@@ -36,15 +40,15 @@ PLAYBOOK = """
     - airstack.backbone.dag_sync:
     - ansible.builtin.copy: {{dest: "{source}/dags/b.py", content: "b = 2"}}
     - airstack.backbone.dag_sync:
-    - airstack.backbone.dag_sync: {{src: nowhere}}
+    - airstack.backbone.dag_sync: {{sources: ["{{{{ etl | combine({{'path': 'nowhere'}}) }}}}"]}}
       ignore_errors: true
     - ansible.builtin.file: {{path: "{source}/dags/out", src: /etc, state: link}}
     - airstack.backbone.dag_sync:
       ignore_errors: true
-    - airstack.backbone.dag_sync: {{src: "{source}", remote_src: true, exclude: [out, tests/]}}
+    - airstack.backbone.dag_sync: {{sources: ["{{{{ etl | combine(remote, {{'exclude': ['out', 'tests/']}}) }}}}"]}}
     - ansible.builtin.file: {{path: "{source}/dags/out", state: absent}}
     - airstack.backbone.dag_sync:
-    - airstack.backbone.dag_sync: {{src: "{source}", remote_src: true}}
+    - airstack.backbone.dag_sync: {{sources: ["{{{{ etl | combine(remote) }}}}"]}}
 """
 
 
@@ -75,20 +79,24 @@ def test_from_the_controller(tmp_path: Path) -> None:
     results: list[dict[str, Any]] = [task["hosts"]["localhost"] for task in tasks]
     said, first, again, _copied, second, nowhere, _linked, refused, remote, _removed, back, same = results
 
+    tasks_seconds = [set(result["seconds"]) for result in (first, again)]
+    assert tasks_seconds == [{"read", "ask", "pack", "send", "publish"}, {"read", "ask"}]
+    said, first, again, second, remote, back, same = (
+        {**result, **result["sources"]["etl"]} for result in (said, first, again, second, remote, back, same)
+    )
     assert (said["changed"], said["files"]["added"]) == (True, ["a.py"])
     assert said["diff"][1]["after"] == "a = 1\n"
     assert (first["changed"], first["release"], first["bytes"]) == (True, said["release"], 6)
-    assert set(first["seconds"]) == {"read", "ask", "pack", "send", "write", "flush", "switch"}
+    assert set(first["seconds"]) == {"ask", "read", "write", "flush", "switch"}
     assert again["changed"] is False
-    assert set(again["seconds"]) == {"read", "ask"}
     assert (second["changed"], second["files"]["added"], second["counts"]["unchanged"]) == (True, ["b.py"], 1)
     assert "nowhere" in nowhere["msg"]
-    assert refused["problems"] == ["out is a link to the absolute path /etc"]
+    assert refused["problems"] == ["Source 'etl' cannot be published:\n- out is a link to the absolute path /etc"]
     assert remote["release"] != second["release"]
     assert remote["files"] == {"added": ["notes.md"], "changed": [], "removed": []}
     assert back["release"] == second["release"]
     assert (same["changed"], same["release"]) == (False, second["release"])
-    assert sorted(each.name for each in (storage / "etl").iterdir()) == [".lock", "current", "releases"]
+    assert sorted(each.name for each in (storage / "etl").iterdir()) == [".history", ".lock", "current", "releases"]
     assert not list((tmp_path / "remote").iterdir())
     assert not list((tmp_path / "local").iterdir())
 
@@ -105,7 +113,10 @@ def act_on_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Act:
     monkeypatch.setattr(constants, "DEFAULT_LOCAL_TMP", str(tmp_path))
 
     def run(arguments: Answer, *answers: Answer) -> tuple[Answer, Mock]:
-        args = {"storage": "/srv/dags", "source": "etl", "src": str(tmp_path / "source"), **arguments}
+        of_source = {"name": "etl", "path": str(tmp_path / "source")}
+        for name in SOURCE.keys() & arguments.keys():
+            of_source[name] = arguments.pop(name)
+        args = {"storage": "/srv/dags", "sources": [of_source], **arguments}
         action = dag_sync.ActionModule(
             task=Mock(args=args, async_val=0, check_mode=False, diff=False),
             connection=Mock(),
@@ -124,14 +135,14 @@ def act_on_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Act:
     return run
 
 
-MISSING: Answer = {"changed": True, "is_missing": True, "held": []}
+MISSING: Answer = {"changed": True, "missing": {"etl": []}}
 OUTDATED: Answer = {"failed": True, "msg": "the content of a.py was not sent", "is_outdated": True}
-PUBLISHED: Answer = {"changed": True, "release": "1", "seconds": {}}
+PUBLISHED: Answer = {"changed": True, "sources": {"etl": {"release": "1"}}}
 
 
 def test_another_publish_between_asking_and_sending_is_a_reason_to_ask_again(act: Act) -> None:
     result, module = act({}, MISSING, OUTDATED, MISSING, PUBLISHED)
-    assert (result["changed"], result["release"], module.call_count) == (True, "1", 4)
+    assert (result["changed"], result["sources"]["etl"]["release"], module.call_count) == (True, "1", 4)
     result, module = act({}, MISSING, OUTDATED, MISSING, OUTDATED)
     assert (result["failed"], result["msg"], module.call_count) == (True, OUTDATED["msg"], 4)
     assert "is_outdated" not in result
@@ -145,7 +156,7 @@ def test_what_may_be_read_as_a_list_is_read_as_the_module_does(act: Act, exclude
         return
     result, module = act({"exclude": exclude}, PUBLISHED)
     assert result["changed"]
-    assert module.call_args.kwargs["module_args"]["exclude"] == exclude
+    assert module.call_args.kwargs["module_args"]["sources"][0]["exclude"] == exclude
 
 
 @pytest.mark.parametrize(
@@ -153,11 +164,7 @@ def test_what_may_be_read_as_a_list_is_read_as_the_module_does(act: Act, exclude
     [
         ({"exclude": {"a": 1}}, "exclude"),
         ({"remote_src": "perhaps"}, "remote_src"),
-        ({"src": "~nosuchuser/x"}, "src: Could not find it"),
         ({"surprise": 1}, "Unsupported parameters for"),
-        ({"src": None}, "src"),
-        ({"src": ""}, "src is empty"),
-        ({"src": "", "remote_src": True}, "src is empty"),
     ],
 )
 def test_wrong_arguments_reach_no_host(act: Act, arguments: Answer, message: str) -> None:
@@ -165,12 +172,30 @@ def test_wrong_arguments_reach_no_host(act: Act, arguments: Answer, message: str
         act(arguments)
 
 
-@pytest.mark.parametrize("subdirectory", [5, "a\0b"])
-def test_a_subdirectory_that_cannot_be_is_a_problem_of_the_source(act: Act, subdirectory: Any) -> None:
-    result, module = act({"subdirectory": subdirectory})
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ({"subdirectory": 5}, "has no directory 5"),
+        ({"subdirectory": "a\0b"}, "cannot be read"),
+        ({"path": "~nosuchuser/x"}, "path: Could not find it"),
+        ({"path": None}, "neither path, repository, archive, s3 nor release"),
+        ({"path": ""}, "neither path, repository, archive, s3 nor release"),
+        ({"path": "", "remote_src": True}, "neither path, repository, archive, s3 nor release"),
+        ({"name": "../ml"}, "is no source's name"),
+        ({"name": None}, "is no source's name"),
+    ],
+)
+def test_what_cannot_be_read_here_reaches_no_host(act: Act, arguments: Answer, problem: str) -> None:
+    result, module = act(arguments)
     assert result["failed"]
-    assert len(result["problems"]) == 1
+    (said,) = result["problems"]
+    assert problem in said
     assert not module.called
+
+
+def test_a_path_with_a_tilde_is_the_managed_hosts(act: Act) -> None:
+    _result, module = act({"path": "~/dags", "remote_src": True}, PUBLISHED)
+    assert module.call_args.kwargs["module_args"]["sources"] == [{"name": "etl", "path": "~/dags", "remote_src": True}]
 
 
 def test_a_path_of_the_managed_host_is_not_the_controllers(act: Act) -> None:
@@ -198,4 +223,6 @@ def test_a_file_that_is_gone_when_it_is_packed_is_named(
 
     monkeypatch.setattr(dag_sync, "pack", pack_late)
     result, _module = act({}, MISSING)
-    assert result["problems"] == ["a.py cannot be read: No such file or directory; publish again"]
+    assert result["problems"] == [
+        "Source 'etl' cannot be published:\n- a.py cannot be read: No such file or directory; publish again"
+    ]

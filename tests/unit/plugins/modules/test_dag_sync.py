@@ -8,14 +8,16 @@ from __future__ import annotations
 import io
 import os
 import tarfile
-from functools import partial
 from pathlib import Path
 from typing import Any, Callable
 
 import pytest
 
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.sources import pack, scan, tree_hash
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.arguments import SOURCE
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.directory import DirectoryContent, scan
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.sent import pack
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.sync import wanted
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.tree import tree_hash
 from ansible_collections.airstack.backbone.plugins.modules import dag_sync
 
 Run = Callable[..., "dict[str, Any]"]
@@ -40,7 +42,17 @@ def source_of_two_files(tmp_path: Path) -> Path:
 
 @pytest.fixture(name="run")
 def run_dag_sync(run_module: Any, storage: Path, source: Path) -> Run:
-    return partial(run_module, dag_sync.main, storage=str(storage), source="etl", src=str(source))
+    """Runs the module for one source, and returns what it says of that one together with what it says of all."""
+
+    def run(**arguments: Any) -> dict[str, Any]:
+        of_source = {"name": "etl", "path": str(source)}
+        for name in SOURCE.keys() & arguments.keys():
+            of_source[name] = arguments.pop(name)
+        of_all = {"storage": str(storage), **arguments}
+        result: dict[str, Any] = run_module(dag_sync.main, sources=[of_source], **of_all)
+        return {**result, **result.get("sources", {}).get(of_source["name"], {})}
+
+    return run
 
 
 def test_a_directory_of_this_host(run: Run, storage: Path) -> None:
@@ -48,7 +60,7 @@ def test_a_directory_of_this_host(run: Run, storage: Path) -> None:
     assert (first["changed"], first["previous"], first["files"]["added"]) == (True, None, ["a.py"])
     assert first["directory"] == f"{storage}/etl/releases/{first['release']}"
     again = run(remote_src=True, subdirectory="dags")
-    assert (again["changed"], again["previous"], again["diff"]) == (False, first["release"], [])
+    assert (again["changed"], again["previous"], "diff" in again) == (False, first["release"], False)
     more = run(remote_src=True, exclude=["dags/"])
     assert more["files"] == {"added": ["README.md"], "changed": [], "removed": ["a.py"]}
 
@@ -56,28 +68,29 @@ def test_a_directory_of_this_host(run: Run, storage: Path) -> None:
 def test_the_two_steps_of_the_action_plugin(run: Run, source: Path, tmp_path: Path) -> None:
     entries = scan(source)
     tree = tree_hash(entries)
-    assert run(tree=tree)["is_missing"] is True
+    found = {"tree": tree, "revision": None}
+    assert run(read=found)["missing"] == {"etl": []}
     packed = tmp_path / "packed"
     with packed.open("wb") as file:
-        pack(source, entries, [entry.digest for entry in entries], file)
-    sent = run(tree=tree, packed=str(packed), publisher="me@here")
+        pack(DirectoryContent(source, entries), [entry.digest for entry in entries], file)
+    sent = run(read=found, packed=str(packed), publisher="me@here")
     assert (sent["changed"], sent["tree"], sent["counts"]["added"]) == (True, tree, 2)
     assert '"publisher": "me@here"' in Path(sent["directory"], ".release.json").read_text(encoding="utf-8")
-    assert run(tree=tree)["changed"] is False
+    assert run(read=found)["changed"] is False
 
     (source / "dags/b.py").write_text("b = 1\n", encoding="utf-8")
     entries = scan(source)
-    answer = run(tree=tree_hash(entries))
-    assert [entry.path for entry in wanted(entries, answer["held"])] == ["dags/b.py"]
+    newer = {"tree": tree_hash(entries), "revision": None}
+    assert [entry.path for entry in wanted(entries, run(read=newer)["missing"]["etl"])] == ["dags/b.py"]
     with packed.open("wb") as file:
-        pack(source, entries, [], file)
-    refused = run(tree=tree_hash(entries), packed=str(packed))
+        pack(DirectoryContent(source, entries), [], file)
+    refused = run(read=newer, packed=str(packed))
     assert refused["failed"] is True
     assert refused["is_outdated"] is True
     assert refused["msg"].splitlines()[1:] == [
         "- the content of dags/b.py was not sent, since somebody else published meanwhile; publish again"
     ]
-    assert run(tree=tree)["changed"] is False
+    assert run(read=found)["changed"] is False
 
 
 @pytest.mark.parametrize(
@@ -100,7 +113,7 @@ def test_what_was_sent_may_be_broken(run: Run, source: Path, tmp_path: Path, pac
         (source / "random").write_bytes(os.urandom(100_000))
         entries = scan(source)
         with file.open("wb") as archive:
-            pack(source, entries, [entry.digest for entry in entries], archive)
+            pack(DirectoryContent(source, entries), [entry.digest for entry in entries], archive)
         os.truncate(file, file.stat().st_size // 2)
     elif packed in (b"", b"no archive"):
         file.write_bytes(bytes(packed))
@@ -109,7 +122,7 @@ def test_what_was_sent_may_be_broken(run: Run, source: Path, tmp_path: Path, pac
             member = tarfile.TarInfo("manifest")
             member.size = len(packed)
             archive.addfile(member, io.BytesIO(bytes(packed)))
-    result = run(tree="0" * 64, packed=str(file))
+    result = run(read={"tree": "0" * 64, "revision": None}, packed=str(file))
     assert result["failed"] is True
     assert "is broken" in result["problems"][0]
     assert "publish again" in result["problems"][0]
@@ -119,12 +132,13 @@ def test_what_only_becomes_executable_is_sent(run: Run, source: Path, tmp_path: 
     run(remote_src=True)
     (source / "dags/a.py").chmod(0o755)
     entries = scan(source)
-    missing = wanted(entries, run(tree=tree_hash(entries))["held"])
+    found = {"tree": tree_hash(entries), "revision": None}
+    missing = wanted(entries, run(read=found)["missing"]["etl"])
     assert [entry.path for entry in missing] == ["dags/a.py"]
     packed = tmp_path / "packed"
     with packed.open("wb") as file:
-        pack(source, entries, [entry.digest for entry in missing], file)
-    sent = run(tree=tree_hash(entries), packed=str(packed))
+        pack(DirectoryContent(source, entries), [entry.digest for entry in missing], file)
+    sent = run(read=found, packed=str(packed))
     assert sent["counts"] == {"added": 0, "changed": 1, "removed": 0, "unchanged": 1}
     assert os.access(f"{sent['directory']}/dags/a.py", os.X_OK)
 
@@ -134,19 +148,23 @@ def test_what_is_wrong_with_a_source_is_one_message(run: Run, source: Path, stor
     os.mkfifo(source / "pipe")
     result = run(remote_src=True)
     assert result["problems"] == [
-        "pipe is a pipe, neither a file nor a link",
-        "passwd is a link to the absolute path /etc/passwd",
+        "etl: pipe is a pipe, neither a file nor a link",
+        "etl: passwd is a link to the absolute path /etc/passwd",
     ]
-    assert result["msg"] == "\n- ".join(["Source 'etl' cannot be published:", *result["problems"]])
+    assert result["msg"].splitlines() == [
+        "Source 'etl' cannot be published:",
+        "- pipe is a pipe, neither a file nor a link",
+        "- passwd is a link to the absolute path /etc/passwd",
+    ]
     assert [each.name for each in storage.iterdir()] == [".airflow-dag-storage"]
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"source": "../ml"}, "a source's name is of letters"),
-        ({"source": ".hidden"}, "a source's name is of letters"),
-        ({"source": ""}, "a source's name is of letters"),
+        ({"name": "../ml"}, "is no source's name"),
+        ({"name": ".hidden"}, "is no source's name"),
+        ({"name": ""}, "is no source's name"),
         ({"file_mode": "rw-r--r--"}, "file_mode is 'rw-r--r--'"),
         ({"directory_mode": "4755"}, "directory_mode is '4755'"),
         ({"owner": "nobody-of-that-name"}, "there is no user nobody-of-that-name on this host"),
@@ -160,7 +178,7 @@ def test_what_is_wrong_with_a_source_is_one_message(run: Run, source: Path, stor
         ({"group": "9" * 5000}, "is no number of a group"),
         ({"owner": "a\0b"}, "there is no user a\0b on this host"),
         ({"subdirectory": "a\0b"}, "cannot be read: "),
-        ({"src": "/nowhere"}, "/nowhere is not a directory"),
+        ({"path": "/nowhere"}, "/nowhere is not a directory"),
         ({"subdirectory": "nowhere"}, "has no directory nowhere"),
         ({"remote_src": False}, "only the action plugin can read"),
         ({"storage": "/nowhere"}, "/nowhere is not a DAG storage"),

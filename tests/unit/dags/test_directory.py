@@ -16,18 +16,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.airstack.backbone.plugins.module_utils._dags import sources
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.sources import (
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.directory import (
+    DirectoryContent,
+    directory_to_publish,
+    scan,
+)
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.sent import SentContent, pack
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.tree import (
+    LISTED_PROBLEMS,
     Entry,
-    Packed,
     SourceProblems,
     check,
-    directory_to_publish,
     is_excluded,
     leaves,
-    pack,
     refusal,
-    scan,
     tree_hash,
 )
 from ansible_collections.airstack.backbone.tests.unit.dags.trees import TREES, Executable, Link, Tree, make
@@ -232,11 +234,11 @@ def test_what_is_packed_comes_out_again(tree: Tree, data: st.DataObject) -> None
         contents = {entry.digest: (root / entry.path).read_bytes() for entry in entries}
         wanted = data.draw(st.sets(st.sampled_from(sorted(contents))))
         file = io.BytesIO()
-        pack(root, entries, wanted, file)
+        pack(DirectoryContent(root, entries), wanted, file)
     file.seek(0)
-    packed = Packed(file)
-    assert packed.entries == entries
-    assert {digest: content.read() for digest, content in packed.contents()} == {
+    sent = SentContent(file)
+    assert sent.entries == entries
+    assert {entry.digest: sent.read(entry) for entry in entries if sent.read(entry) is not None} == {
         each: contents[each] for each in wanted
     }
 
@@ -245,18 +247,18 @@ def test_a_file_that_changes_while_it_is_packed_is_noticed(tmp_path: Path) -> No
     entries = scan(make(tmp_path, {"a.py": b"before"}))
     (tmp_path / "a.py").write_bytes(b"after!")
     with pytest.raises(SourceProblems, match=r"a\.py changed while it was read"):
-        pack(tmp_path, entries, [entries[0].digest], io.BytesIO())
+        pack(DirectoryContent(tmp_path, entries), [entries[0].digest], io.BytesIO())
 
 
 def test_a_file_that_is_gone_when_it_is_packed_is_named(tmp_path: Path) -> None:
     entries = scan(make(tmp_path, {"a.py": b"before"}))
     (tmp_path / "a.py").unlink()
     with pytest.raises(SourceProblems, match=r"^a\.py cannot be read: No such file or directory; publish again$"):
-        pack(tmp_path, entries, [entries[0].digest], io.BytesIO())
+        pack(DirectoryContent(tmp_path, entries), [entries[0].digest], io.BytesIO())
 
 
 def test_a_refusal_of_very_many_problems_can_be_read() -> None:
     message = refusal("etl", [f"file {number} is wrong" for number in range(1000)])
     assert message.startswith("Source 'etl' cannot be published:\n- file 0 is wrong\n")
     assert message.endswith("\n- and 950 more")
-    assert len(message.splitlines()) == sources.LISTED_PROBLEMS + 2
+    assert len(message.splitlines()) == LISTED_PROBLEMS + 2

@@ -1,0 +1,110 @@
+# Copyright: Contributors to airstack.backbone
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+"""Which release of a source was the current one when, and who made it so. Tells what a rollback goes back to.
+
+The link `current` is the truth: what a publisher that was killed did not write down is seen from it.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.files import Attributes, write_text
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.releases import STAGING_PREFIX, Directory
+
+HISTORY = ".history"
+LENGTH = 100
+"""Events that are kept; there are never as many releases."""
+
+PUBLISHED = "published"
+ROLLED_BACK = "rolled_back"
+
+
+class Event(NamedTuple):
+    """A release became the current one.
+
+    action: PUBLISHED or ROLLED_BACK. at: when, in UTC, as ISO 8601 has it with seconds. by: user@host of the publisher.
+    """
+
+    release: str
+    action: str
+    at: str
+    by: str
+
+
+def now() -> datetime.datetime:
+    """The time as events have it."""
+    return datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0)
+
+
+def read(directory: Directory) -> list[Event]:
+    """Return the events, oldest first; none where they cannot be read, since nothing but comfort depends on them."""
+    try:
+        found = json.loads((directory.path / HISTORY).read_text(encoding="utf-8"))
+        return [_event(each) for each in found]
+    except (OSError, ValueError, TypeError, KeyError):
+        return []
+
+
+def _event(fields: dict[str, Any]) -> Event:
+    event = Event(*(str(fields[name]) for name in Event._fields))
+    datetime.datetime.fromisoformat(event.at)
+    return event
+
+
+def note(directory: Directory, event: Event, attributes: Attributes) -> None:
+    """Add an event. In one's turn."""
+    events = [*read(directory), event][-LENGTH:]
+    text = "[\n" + ",\n".join(json.dumps(each._asdict()) for each in events) + "\n]\n"
+    aside = directory.path / f"{STAGING_PREFIX}history"
+    with suppress(FileNotFoundError):
+        aside.unlink()
+    write_text(aside, text, attributes)
+    os.replace(aside, directory.path / HISTORY)
+
+
+def trail(events: Sequence[Event], current: str | None) -> list[str]:
+    """Return the releases that led to the current one, which is the last: what a rollback left is not among them."""
+    found: list[str] = []
+    for event in events:
+        if event.action == ROLLED_BACK and event.release in found[:-1]:
+            _cut(found, event.release)
+        elif found[-1:] != [event.release]:
+            found.append(event.release)
+    if current is not None and found[-1:] != [current]:
+        if current in found:
+            _cut(found, current)
+        else:
+            found.append(current)
+    return found
+
+
+def _cut(found: list[str], release: str) -> None:
+    """End the list with the last time that a release is in it, its present end apart."""
+    last = max(at for at, name in enumerate(found[:-1]) if name == release)
+    del found[last + 1 :]
+
+
+def before(events: Sequence[Event], current: str | None, there: Collection[str]) -> str | None:
+    """Return the release that was current before the one that is now, of those that are there still."""
+    found = trail(events, current)
+    return next((name for name in reversed(found[:-1]) if name != current and name in there), None)
+
+
+def last_current(events: Sequence[Event], release: str) -> datetime.datetime | None:
+    """Return when a release ceased to be the current one for the last time; None where no event tells."""
+    ends = [
+        following.at for event, following in zip(events, events[1:]) if release == event.release != following.release
+    ]
+    return datetime.datetime.fromisoformat(ends[-1]) if ends else None
+
+
+def path(directory: Directory) -> Path:
+    return directory.path / HISTORY

@@ -1,0 +1,168 @@
+# Copyright: Contributors to airstack.backbone
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+"""A tree of files as a release holds it: its entries, what may be among them, and what it is called. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import stat
+from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import IO, NamedTuple
+
+METADATA = ".release.json"
+MANIFEST = ".release.manifest"
+RESERVED = frozenset({METADATA, MANIFEST})
+"""What the publisher writes into a release's root."""
+
+ALWAYS_EXCLUDED = (".git", "__pycache__", "*.pyc")
+
+LISTED_PROBLEMS = 50
+"""Problems that a message names, so that it can be read when the wrong directory was given."""
+
+CHUNK = 1 << 20
+"""Bytes that are read at once of a content of any size."""
+
+_UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_LINKS_FOLLOWED = 40  # as Linux does (path_resolution(7)); a longer chain cannot be followed by anybody
+
+
+class SourceProblems(Exception):
+    """The content cannot be published; `problems` says all that is wrong with it."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = list(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class NotSent(SourceProblems):
+    """A release that the sender was told of is no longer current, and its contents are needed now."""
+
+
+class Entry(NamedTuple):
+    """One file or symbolic link of a tree.
+
+    `path` is relative, with slashes. `kind` is `f` (file), `x` (executable file) or `l` (symbolic link). `digest` is the
+    SHA-256 of the content, or of the link's target, which `target` holds (None for files). `size` is in bytes.
+    """
+
+    path: str
+    kind: str
+    digest: str
+    size: int
+    target: str | None = None
+
+    @property
+    def content(self) -> tuple[str, str]:
+        """What two files have to have in common to be one file on disk."""
+        return self.digest, self.kind
+
+
+def refusal(source: str, problems: Sequence[str]) -> str:
+    """Return one message of everything that keeps a source from being published."""
+    listed = [f"- {problem}" for problem in problems[:LISTED_PROBLEMS]]
+    if len(problems) > LISTED_PROBLEMS:
+        listed.append(f"- and {len(problems) - LISTED_PROBLEMS} more")
+    return "\n".join([f"Source '{source}' cannot be published:", *listed])
+
+
+def tree_hash(entries: Iterable[Entry]) -> str:
+    """Return the SHA-256 that names a tree: of its paths, kinds and contents, whatever their order, times and owners."""
+    tree = hashlib.sha256()
+    for entry in sorted(entries):
+        tree.update(f"{entry.kind} {entry.digest} {entry.path}\n".encode())
+    return tree.hexdigest()
+
+
+def is_excluded(path: str, is_directory: bool, patterns: Iterable[str]) -> bool:
+    """Whether one of the shell patterns covers a path.
+
+    A pattern without a slash is for the last name of a path; one with a slash is for the whole path, and its `*` covers
+    slashes too; one that ends in a slash is for directories.
+    """
+    name = path.rsplit("/", 1)[-1]
+    for pattern in patterns:
+        bare = pattern.rstrip("/")
+        if pattern.endswith("/") and not is_directory:
+            continue
+        if fnmatchcase(path, bare.lstrip("/")) if "/" in bare else fnmatchcase(name, bare):
+            return True
+    return False
+
+
+def check(entries: Iterable[Entry]) -> list[str]:
+    """Say what is wrong with the entries' names and links, wherever they came from."""
+    problems = []
+    entries = list(entries)
+    links = {entry.path: entry.target for entry in entries if entry.target is not None}
+    files = {entry.path for entry in entries}
+    if len(files) < len(entries):
+        problems.append("a path occurs twice")
+    for entry in entries:
+        parts = entry.path.split("/")
+        if not is_plain(entry.path):
+            problems.append(f"{entry.path!r} has a control character in its name, or is not UTF-8")
+        if any(part in ("", ".", "..") for part in parts):
+            problems.append(f"{entry.path!r} is not a plain relative path")
+        if any("/".join(parts[:depth]) in files for depth in range(1, len(parts))):
+            problems.append(f"{entry.path} is beneath something that is not a directory")
+        if entry.path in RESERVED:
+            problems.append(f"{entry.path} is a name that a release keeps for itself")
+        if entry.kind not in ("f", "x", "l") or (entry.kind == "l") != (entry.target is not None):
+            problems.append(f"{entry.path} is of an unknown kind")
+        if entry.target is not None:
+            if entry.target.startswith("/"):
+                problems.append(f"{entry.path} is a link to the absolute path {entry.target}")
+            elif leaves(entry.path, links):
+                problems.append(f"{entry.path} is a link that climbs out of the source: {entry.target}")
+    return problems
+
+
+def is_plain(name: str) -> bool:
+    """Whether a name holds neither control characters, nor line breaks of any kind, nor anything that is not UTF-8.
+
+    Python carries bytes that are not UTF-8 as lone surrogates.
+    """
+    return not _UNFIT.search(name)
+
+
+def leaves(link: str, links: Mapping[str, str]) -> bool:
+    """Whether following a link leaves the tree, at any step and by way of whatever other links of the tree."""
+    position = link.split("/")[:-1]
+    ahead = links[link].split("/")[::-1]
+    followed = 0
+    while ahead:
+        part = ahead.pop()
+        if part == "..":
+            if not position:
+                return True
+            position.pop()
+        elif part not in ("", "."):
+            position.append(part)
+            target = links.get("/".join(position))
+            if target is not None:
+                followed += 1
+                if target.startswith("/"):
+                    return True
+                if followed > _LINKS_FOLLOWED:
+                    return False
+                position.pop()
+                ahead.extend(target.split("/")[::-1])
+    return False
+
+
+def copy_checked(source: IO[bytes], destination: IO[bytes], digest: str) -> bool:
+    """Copy a stream. False: it is not what the digest says, since it changed after it was read first."""
+    sha = hashlib.sha256()
+    while chunk := source.read(CHUNK):
+        sha.update(chunk)
+        destination.write(chunk)
+    return sha.hexdigest() == digest
+
+
+def special(mode: int) -> str:
+    """Say what a mode stands for that is neither a file, a directory nor a link."""
+    kinds = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFBLK: "a device", stat.S_IFCHR: "a device"}
+    return kinds.get(stat.S_IFMT(mode), "something else")

@@ -1,0 +1,24 @@
+# Copyright: Contributors to airstack.backbone
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The forms of names that several parts of a description share."""
+
+from __future__ import annotations
+
+from .fields import matching
+
+LONGEST_QUEUE = 80  # SQS's limit for a queue's name, the tightest of the brokers'
+
+name = matching(
+    r"[a-z][a-z0-9_]{0,31}",
+    "a name of lower-case letters, digits and underscores that begins with a letter, up to 32 characters",
+)
+queue = matching(
+    rf"(?!celery)[A-Za-z0-9][A-Za-z0-9_-]{{0,{LONGEST_QUEUE - 1}}}",
+    f"a queue's name: letters, digits, underscores and hyphens, up to {LONGEST_QUEUE} characters, not beginning with"
+    " celery",
+)
+url = matching(
+    r"https?://[^\s/@]+(/[^\s@]*[^\s@/])?", "an address such as https://objects.example.com:8080, without credentials"
+)
+region = matching(r"[a-z0-9-]{1,40}", "a region's name, such as eu-west-1")
+access_key = matching(r"[^\s\0]{1,128}", "an access key's public part")

@@ -1,0 +1,245 @@
+# Copyright: Contributors to airstack.backbone
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+"""What a rollback goes back to, what pruning leaves, and what an inspection finds."""
+
+from __future__ import annotations
+
+import datetime
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.airstack.backbone.plugins.module_utils._dags import (
+    history,
+    inspection,
+    pruning,
+    releases,
+    sync,
+)
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.files import Attributes
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.history import PUBLISHED, ROLLED_BACK, Event
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.releases import Directory, PublishError
+from ansible_collections.airstack.backbone.tests.unit.dags import publisher
+from ansible_collections.airstack.backbone.tests.unit.dags.trees import Link, Tree, make
+
+MINE = Attributes(os.geteuid(), os.getegid())
+DAY = datetime.datetime(2026, 11, 26, tzinfo=datetime.timezone.utc)
+
+
+def events(*names: str) -> list[Event]:
+    """One event a minute; a name with < before it is rolled back to."""
+    return [
+        Event(
+            name.lstrip("<"),
+            ROLLED_BACK if name.startswith("<") else PUBLISHED,
+            (DAY + datetime.timedelta(minutes=at)).isoformat(),
+            "me@here",
+        )
+        for at, name in enumerate(names)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("names", "current", "trail"),
+    [
+        ([], None, []),
+        ([], "a", ["a"]),
+        (["a"], "a", ["a"]),
+        (["a", "b", "c"], "c", ["a", "b", "c"]),
+        (["a", "b", "a"], "a", ["a", "b", "a"]),
+        (["a", "b", "<a"], "a", ["a"]),
+        (["a", "b", "c", "<b", "<a"], "a", ["a"]),
+        (["a", "b", "c", "<b", "d"], "d", ["a", "b", "d"]),
+        (["a", "b", "<x"], "x", ["a", "b", "x"]),
+        # Killed between the history and the link, in both directions
+        (["a", "b"], "a", ["a"]),
+        (["a"], "b", ["a", "b"]),
+        (["a", "b", "<a"], "b", ["a", "b"]),
+    ],
+)
+def test_the_trail_that_led_here(names: list[str], current: str | None, trail: list[str]) -> None:
+    assert history.trail(events(*names), current) == trail
+
+
+@given(
+    st.lists(st.sampled_from(["a", "b", "c", "<a", "<b", "<c"]), max_size=12), st.sampled_from(["a", "b", "c", None])
+)
+def test_a_trail_ends_where_we_are_and_each_step_back_shortens_it(names: list[str], current: str | None) -> None:
+    trail = history.trail(events(*names), current)
+    if current is not None:
+        assert trail[-1] == current
+    seen = 0
+    while (earlier := history.before(events(*names), current, {"a", "b", "c"})) is not None:
+        names, current, seen = [*names, f"<{earlier}"], earlier, seen + 1
+        assert seen <= len(trail)
+
+
+@pytest.fixture(name="storage")
+def empty_storage(tmp_path: Path) -> Path:
+    storage = tmp_path / "storage"
+    storage.mkdir()
+    (storage / releases.SENTINEL).touch()
+    return storage
+
+
+def job(storage: Path, **options: Any) -> sync.Job:
+    return sync.Job(Directory(storage, "etl"), MINE, "me@here", **options)
+
+
+def publish(storage: Path, tree: Tree, **options: Any) -> str:
+    source = storage.parent / f"source-{len(list(storage.parent.iterdir()))}"
+    return str(publisher.publish(job(storage, **options), make(source, tree))["release"])
+
+
+def roll_back(storage: Path, release: str | None = None, **options: Any) -> dict[str, Any]:
+    back = job(storage, **options)
+    return sync.switch(back, sync.named(back, release) if release else sync.earlier(back), ROLLED_BACK)
+
+
+def test_two_rollbacks_go_two_steps_back_and_a_publish_begins_anew(storage: Path) -> None:
+    first, second, third = (publish(storage, {"a.py": data}) for data in (b"1", b"2", b"3"))
+    assert (roll_back(storage)["release"], roll_back(storage)["release"]) == (second, first)
+    with pytest.raises(PublishError, match=f"no release to go back to: {first} is current"):
+        roll_back(storage)
+    assert publish(storage, {"a.py": b"3"}) == third
+    back = roll_back(storage)
+    assert (back["changed"], back["previous"], back["release"], back["files"]["changed"]) == (
+        True,
+        third,
+        first,
+        ["a.py"],
+    )
+    assert [each.action for each in history.read(Directory(storage, "etl"))][-3:] == [
+        ROLLED_BACK,
+        PUBLISHED,
+        ROLLED_BACK,
+    ]
+
+
+def test_a_rollback_to_a_release_by_name_is_done_once(storage: Path) -> None:
+    first = publish(storage, {"a.py": b"1"})
+    publish(storage, {"a.py": b"2"})
+    publish(storage, {"a.py": b"3"})
+    assert roll_back(storage, first, is_check=True)["changed"] is True
+    assert [roll_back(storage, first)["changed"] for _again in range(2)] == [True, False]
+    with pytest.raises(PublishError, match=f"it has no release gone; there are .*{first}"):
+        roll_back(storage, "gone")
+    with pytest.raises(PublishError, match="it has no release"):
+        roll_back(storage, "..")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[1]", '[{"release": "x"}]', "[]", "null", '[{"release":"a","action":"b","at":"c","by":"d"}]']
+)
+def test_a_history_that_cannot_be_read_does_no_harm(storage: Path, text: str) -> None:
+    publish(storage, {"a.py": b"1"})
+    (storage / "etl/.history").write_text(text, encoding="utf-8")
+    publish(storage, {"a.py": b"2"})
+    assert len(history.read(Directory(storage, "etl"))) == 1
+
+
+def age(storage: Path, minutes: int) -> None:
+    """Let every event have been that much earlier."""
+    path = storage / "etl/.history"
+    found = history.read(Directory(storage, "etl"))
+    earlier = datetime.timedelta(minutes=minutes)
+    older = [each._replace(at=(datetime.datetime.fromisoformat(each.at) - earlier).isoformat()) for each in found]
+    path.unlink()
+    for event in older:
+        history.note(Directory(storage, "etl"), event, MINE)
+
+
+def kept(storage: Path) -> set[str]:
+    return set(Directory(storage, "etl").names())
+
+
+def test_what_is_old_and_unused_goes_and_nothing_else(storage: Path) -> None:
+    names = []
+    for number in range(6):
+        names.append(publish(storage, {"a.py": b"%d" % number}))
+        age(storage, 1)
+    assert Directory(storage, "etl").current() == names[5]
+    retention = pruning.Retention(keep=2, minimum_age=150, in_use=[names[1]])
+    said = publisher.publish(
+        job(storage, retention=retention, is_check=True), make(storage.parent / "same", {"a.py": b"5"})
+    )
+    # Ceased to be current 5, 4, 3, 2 and 1 minutes ago: two stay, one is in use, one is too young
+    assert (said["changed"], said["pruned"]) == (True, [names[0], names[2]])
+    assert kept(storage) == set(names)
+    done = publisher.publish(job(storage, retention=retention), storage.parent / "same")
+    assert (done["changed"], done["pruned"], kept(storage)) == (True, said["pruned"], {names[1], *names[3:]})
+    again = publisher.publish(job(storage, retention=retention), storage.parent / "same")
+    assert (again["changed"], again["pruned"]) == (False, [])
+    assert roll_back(storage)["release"] == names[4]
+
+
+def test_the_current_release_stays_whatever_its_age(storage: Path) -> None:
+    first = publish(storage, {"a.py": b"1"})
+    publish(storage, {"a.py": b"2"})
+    roll_back(storage, first)
+    age(storage, 100)
+    none = pruning.Retention(keep=0, minimum_age=-1)
+    assert publisher.publish(job(storage, retention=none), make(storage.parent / "same", {"a.py": b"1"}))["pruned"]
+    assert kept(storage) == {first}
+
+
+def test_a_source_goes_with_all_its_releases_but_not_from_under_a_run(storage: Path) -> None:
+    first = publish(storage, {"a.py": b"1"})
+    with pytest.raises(PublishError, match=f"unfinished DAG runs use its releases {first}"):
+        sync.remove(job(storage), [first, "gone"])
+    (storage / "etl/notes.txt").write_text("mine")
+    with pytest.raises(PublishError, match=r"holds what no publisher made \(notes\.txt\)"):
+        sync.remove(job(storage))
+    (storage / "etl/notes.txt").unlink()
+    publish(storage, {"a.py": b"1", "deep/b.py": b"2", "l": Link("a.py")})
+    (storage / "etl/.staging-left/x").mkdir(parents=True)
+    assert sync.remove(job(storage, is_check=True))["changed"] is True
+    assert sync.remove(job(storage))["changed"] is True
+    assert not (storage / "etl").exists()
+    assert sync.remove(job(storage))["changed"] is False
+
+
+@pytest.mark.parametrize(
+    ("damage", "problem"),
+    [
+        ("echo more >>a.py", "a.py has another content"),
+        ("rm deep/b.py", "deep/b.py is gone"),
+        ("rm -r deep", "deep/b.py is gone"),
+        ("chmod 755 a.py", "a.py has another mode"),
+        ("ln -sf elsewhere l", "l is another link"),
+        ("rm l && echo >l", "l is another link|l cannot be read: Invalid argument"),
+        ("rm a.py && ln -s deep/b.py a.py", "a.py is no file any more"),
+        ("touch new", "new was added"),
+        ("ln -s /etc way", "way was added"),
+        ("echo {} >.release.manifest", "its manifest is missing or cannot be read"),
+        ("rm .release.json", "it has no .release.json"),
+        ('echo \'{"tree": "0"}\' >.release.json', "its manifest is not of the tree"),
+        ("echo '{' >.release.json", "cannot be read"),
+        ("mv ../$PWD_NAME ../0000000000000000", "its name is not that of its tree"),
+    ],
+)
+def test_damage_is_found_and_named(storage: Path, damage: str, problem: str) -> None:
+    import re
+    import subprocess
+
+    name = publish(storage, {"a.py": b"a", "deep/b.py": b"b", "l": Link("a.py")})
+    directory = Directory(storage, "etl")
+    assert inspection.inspect(directory, verify=True)["problems"] == []
+    environment = {**os.environ, "PWD_NAME": name}
+    subprocess.run(["sh", "-c", damage], cwd=directory.release(name), env=environment, check=True)
+    found = inspection.inspect(directory, verify=True)
+    assert any(re.search(problem, each) for each in found["problems"]), found["problems"]
+
+
+def test_an_inspection_tells_releases_and_who_made_them_current(storage: Path) -> None:
+    first, second = publish(storage, {"a.py": b"1"}), publish(storage, {"a.py": b"2"})
+    found = inspection.inspect(Directory(storage, "etl"), verify=False)
+    assert (found["current"], found["previous"]) == (second, first)
+    assert {each["release"]: each["is_current"] for each in found["releases"]} == {first: False, second: True}
+    assert [(each["release"], each["by"]) for each in found["history"]] == [(first, "me@here"), (second, "me@here")]
+    assert inspection.inspect(Directory(storage, "ml"), verify=True)["releases"] == []
