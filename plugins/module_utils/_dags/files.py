@@ -9,17 +9,15 @@ import ctypes
 import io
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, NamedTuple
 
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.parallel import THREADS, each
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.tree import Entry, SourceProblems, copy_checked
-
-THREADS = 16
-"""A network filesystem answers one call in milliseconds, and many at the same time."""
 
 _FLUSHED_ONE_BY_ONE = 256
 _LARGE = 1 << 20  # what is larger is written as it is read, and not handed to a thread
@@ -65,12 +63,12 @@ def write_stream(
             continue
         missing.discard(digest)
         places = wanted[digest]
-        written += sum(each.entry.size for each in places)
+        written += sum(place.entry.size for place in places)
         if len(places) == 1 and places[0].entry.size > _LARGE:
             write_file(places[0], content, attributes)
             continue
         data = content.read()
-        underway += [pool.submit(write_file, each, io.BytesIO(data), attributes) for each in places]
+        underway += [pool.submit(write_file, place, io.BytesIO(data), attributes) for place in places]
         if len(underway) > THREADS * 4:
             for future in underway:
                 future.result()
@@ -107,7 +105,7 @@ def flush(root: Path, paths: Sequence[str]) -> None:
     """
     if len(paths) <= _FLUSHED_ONE_BY_ONE:
         with ThreadPoolExecutor(THREADS) as pool:
-            for_each(pool, lambda path: sync(root / path), paths)
+            each(pool, lambda path: sync(root / path), paths)
         return
     descriptor = os.open(root, os.O_RDONLY)
     try:
@@ -133,12 +131,7 @@ def describe(error: OSError) -> str:
     return f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}"
 
 
-def for_each(pool: ThreadPoolExecutor, do: Callable[[Any], None], items: Sequence[Any]) -> None:
-    for _done in pool.map(do, items):
-        pass
-
-
-def share(old: Path, new: Path) -> None:
+def share(old: str, new: str) -> None:
     """Let two releases share a file, or copy it where the filesystem has no more links to give."""
     try:
         os.link(old, new)

@@ -12,8 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.airstack.backbone.plugins.module_utils._dags import history
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.files import THREADS
+from ansible_collections.airstack.backbone.plugins.module_utils._dags import history, parallel
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.releases import (
     TREE_DIGITS,
     Directory,
@@ -88,8 +87,8 @@ def damage(root: Path, recorded: list[Recorded], tree: str) -> list[str]:
         return ["its manifest is not of the tree that .release.json names"]
     if root.name.rpartition("-")[2] != tree[:TREE_DIGITS]:
         return [f"its name is not that of its tree, {tree[:TREE_DIGITS]}"]
-    with ThreadPoolExecutor(THREADS) as pool:
-        found = [problem for problem in pool.map(lambda each: _wrong(root, each), recorded) if problem]
+    with ThreadPoolExecutor(parallel.THREADS) as pool:
+        found = [problem for problem in parallel.each(pool, lambda each: _wrong(root, each), recorded) if problem]
     known = {entry.path for entry in entries} | RESERVED
     return found + [f"{path} was added" for path in sorted(_paths(root)) if path not in known]
 

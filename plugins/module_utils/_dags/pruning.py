@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ansible_collections.airstack.backbone.plugins.module_utils._dags import history
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.files import THREADS, describe, sync
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.files import describe, sync
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.parallel import THREADS, each
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.releases import (
     RELEASES,
     TRASH_PREFIX,
@@ -105,8 +106,7 @@ def remove_tree(path: Path) -> None:
     with ThreadPoolExecutor(THREADS) as pool:
         for folder, below, names in os.walk(path, topdown=False):
             links = [name for name in below if os.path.islink(os.path.join(folder, name))]
-            for _done in pool.map(lambda name, folder=folder: os.unlink(os.path.join(folder, name)), [*names, *links]):
-                pass
+            each(pool, os.unlink, [os.path.join(folder, name) for name in (*names, *links)])
             directories.append(folder)
     for folder in directories:
         os.rmdir(folder)

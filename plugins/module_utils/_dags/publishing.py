@@ -24,15 +24,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ansible_collections.airstack.backbone.plugins.module_utils._dags import history
+from ansible_collections.airstack.backbone.plugins.module_utils._dags import history, parallel
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.files import (
-    THREADS,
     Attributes,
     Wanted,
     chown,
     describe,
     flush,
-    for_each,
     link,
     make_directory,
     own,
@@ -226,15 +224,17 @@ def _fill(directory: Directory, staging: Path, content: Content, attributes: Att
             wanted.setdefault(entry.digest, []).append(Wanted(staging / entry.path, entry))
     _require_room(staging, [each.entry for places in wanted.values() for each in places])
     directories = _directories(content.entries)
-    with ThreadPoolExecutor(THREADS) as pool:
+    with ThreadPoolExecutor(parallel.THREADS) as pool:
         for level in directories:
-            for_each(pool, lambda path: make_directory(staging / path, attributes), level)
+            parallel.each(pool, lambda path: make_directory(staging / path, attributes), level)
         written = content.write(pool, wanted, attributes)
-        for_each(pool, lambda each: share(kept[each.content].path, staging / each.path), shared)
+        parallel.each(pool, lambda each: share(kept[each.content].path, f"{staging}/{each.path}"), shared)
         links = [entry for entry in content.entries if entry.kind == "l"]
-        for_each(pool, lambda each: link(str(each.target), staging / each.path, attributes), links)
+        parallel.each(pool, lambda each: link(str(each.target), staging / each.path, attributes), links)
         new = [entry for entry in content.entries if entry.content not in kept]
-        times = dict(zip((entry.path for entry in new), pool.map(lambda each: _modified(staging / each.path), new)))
+        times = dict(
+            zip((entry.path for entry in new), parallel.each(pool, lambda each: _modified(staging / each.path), new))
+        )
     times.update((entry.path, kept[entry.content].mtime_ns) for entry in shared)
     manifest = [[entry, times[entry.path], content.marks.get(entry.path)] for entry in content.entries]
     write_text(staging / MANIFEST, json.dumps(manifest, separators=(",", ":")), attributes)

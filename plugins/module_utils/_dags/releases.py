@@ -27,7 +27,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.files import THREADS, Attributes
+from ansible_collections.airstack.backbone.plugins.module_utils._dags import parallel
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.files import Attributes
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.origin import Known, Revision
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.tree import MANIFEST, METADATA, Entry
 
@@ -203,7 +204,7 @@ def compare(before: Iterable[Entry], after: Iterable[Entry]) -> Changes:
 class Kept(NamedTuple):
     """A file of a release that another one may share, and its modification time."""
 
-    path: Path
+    path: str
     mtime_ns: int
 
 
@@ -219,7 +220,7 @@ def reusable(directory: Directory, release: str | None, attributes: Attributes) 
 
     def is_intact(each: Recorded) -> bool:
         try:
-            status = os.lstat(root / each.entry.path)
+            status = os.lstat(f"{root}/{each.entry.path}")
         except OSError:
             return False
         return (
@@ -230,10 +231,10 @@ def reusable(directory: Directory, release: str | None, attributes: Attributes) 
             and stat.S_IMODE(status.st_mode) == attributes.mode(each.entry.kind)
         )
 
-    with ThreadPoolExecutor(THREADS) as pool:
-        intact = list(pool.map(is_intact, recorded))
+    with ThreadPoolExecutor(parallel.THREADS) as pool:
+        intact = parallel.each(pool, is_intact, recorded)
     return {
-        each.entry.content: Kept(root / each.entry.path, each.mtime_ns)
+        each.entry.content: Kept(f"{root}/{each.entry.path}", each.mtime_ns)
         for each, usable in zip(recorded, intact)
         if usable
     }

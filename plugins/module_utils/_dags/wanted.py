@@ -60,9 +60,7 @@ def wanted(plan: Mapping[str, Any], secrets: Mapping[str, str], locked: Mapping[
 
 def new(results: Mapping[str, Mapping[str, Any]]) -> Records:
     """Name and path of the releases that are not current yet, of what dag_sync staged."""
-    return [
-        {"name": name, "path": result["directory"]} for name, result in results.items() if not result["is_current"]
-    ]
+    return [{"name": name, "path": result["directory"]} for name, result in results.items() if not result["is_current"]]
 
 
 def staged(results: Mapping[str, Mapping[str, Any]], in_use: Mapping[str, Sequence[str]], *, is_check: bool) -> Records:

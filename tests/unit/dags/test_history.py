@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import datetime
 import os
+import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -224,9 +226,6 @@ def test_a_source_goes_with_all_its_releases_but_not_from_under_a_run(storage: P
     ],
 )
 def test_damage_is_found_and_named(storage: Path, damage: str, problem: str) -> None:
-    import re
-    import subprocess
-
     name = publish(storage, {"a.py": b"a", "deep/b.py": b"b", "l": Link("a.py")})
     directory = Directory(storage, "etl")
     assert inspection.inspect(directory, verify=True)["problems"] == []

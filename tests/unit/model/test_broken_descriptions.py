@@ -13,7 +13,7 @@ from ansible_collections.airstack.backbone.plugins.module_utils._model.inventory
 from ansible_collections.airstack.backbone.plugins.module_utils._model.problems import report
 
 WORDS = ["etl", "ml", "gpu", "", " ", "core", "celery", "default", "/", "/srv/dags", "../x", "8h", "0s", "9" * 30]
-WORDS += ["é", "\u202e", "\0", "a\nb", "{{ x }}", "true", "etl" * 100, "🙂", "٣h"]
+WORDS += ["é", "\u202e", "\0", "a\nb", "{{ x }}", "true", "etl" * 100, "🙂", "٣h", "git@h:x", "https://a:b@h/x", "https://[", "s3://abc/x"]
 NUMBERS = [0, 1, -1, 8080, 10**30, 3.3, float("nan"), float("inf"), True, False, None]
 NESTS = [
     [],
@@ -30,7 +30,8 @@ NESTS = [
     object(),
 ]
 BROKEN = st.one_of(st.sampled_from([*WORDS, *NUMBERS, *NESTS]), st.text(max_size=10))
-KEYS = ["name", "path", "queues", "concurrency", "subdirectory", "exclude", "queue", 7]
+KEYS = ["name", "path", "queues", "concurrency", "subdirectory", "exclude", "queue", "repository", "archive", "s3", 7]
+KEYS += ["version", "credential", "username", "view_url", "sha256", "remote_src", "access_key"]
 RECORD = st.dictionaries(st.sampled_from(KEYS), st.one_of(BROKEN, st.lists(BROKEN, max_size=2)), max_size=5)
 VALUES = st.one_of(BROKEN, BROKEN, RECORD, st.lists(RECORD, max_size=2))
 GROUPS = st.dictionaries(
@@ -57,6 +58,9 @@ def broken(draw: st.DrawFn) -> tuple[str, Any]:
     places = [
         ("airflow_dag_sources", 0, "name"),
         ("airflow_dag_sources", 0, "path"),
+        ("airflow_dag_sources", 0, "repository"),
+        ("airflow_dag_sources", 0, "view_url"),
+        ("airflow_dag_sources", 1, "credential"),
         ("airflow_dag_sources", 1, "queues"),
         ("airflow_worker_pools", 0, "queues"),
         ("airflow_worker_pools", 1, "concurrency"),

@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ansible_collections.airstack.backbone.plugins.module_utils._dags import parallel
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.files import (
-    THREADS,
     Attributes,
     Wanted,
     write_file,
@@ -71,7 +71,7 @@ class DirectoryContent:
                 write_file(each, source, attributes)
             return each.entry.size
 
-        return sum(pool.map(copy, [each for places in wanted.values() for each in places]))
+        return sum(parallel.each(pool, copy, [each for places in wanted.values() for each in places]))
 
     def read(self, entry: Entry) -> bytes:
         """Return a file's content."""
@@ -106,8 +106,8 @@ def scan(root: Path, exclude: Sequence[str] = ()) -> list[Entry]:
     """
     problems: list[str] = []
     found = sorted(_walk(root, (*ALWAYS_EXCLUDED, *exclude), problems))
-    with ThreadPoolExecutor(THREADS) as pool:
-        read = list(pool.map(lambda each: _read(root, *each), found))
+    with ThreadPoolExecutor(parallel.THREADS) as pool:
+        read = parallel.each(pool, lambda each: _read(root, *each), found)
     entries = [each for each in read if isinstance(each, Entry)]
     problems += [each for each in read if isinstance(each, str)]
     problems += check(entries)

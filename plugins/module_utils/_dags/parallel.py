@@ -1,0 +1,29 @@
+# Copyright: Contributors to airstack.backbone
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+"""The same done for many files at the same time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+THREADS = 16
+"""A network filesystem answers one call in milliseconds, and many at the same time."""
+
+_AT_A_TIME = 128
+"""Items that a thread takes together: on a local disk, handing one over takes longer than a call."""
+
+
+def each(pool: ThreadPoolExecutor, do: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    """Return what `do` gives for each item, in their order; raises what it raises for the first that it fails for."""
+    size = max(1, min(_AT_A_TIME, len(items) // THREADS))
+
+    def do_some(begin: int) -> list[Result]:
+        return [do(item) for item in items[begin : begin + size]]
+
+    return [result for some in pool.map(do_some, range(0, len(items), size)) for result in some]
