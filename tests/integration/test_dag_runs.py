@@ -61,11 +61,11 @@ def source_with_a_foreign_queue(
 
 
 def publish(platform: Platform, source: str, path: pathlib.Path) -> None:
-    sources = [
-        {"name": each["name"], "queues": each["queues"], **each["origin"]} for each in platform.plan["sources"]
-    ]
+    sources = [{"name": each["name"], "queues": each["queues"], **each["origin"]} for each in platform.plan["sources"]]
     changed = [{**each, "path": str(path)} if each["name"] == source else each for each in sources]
-    ansible_playbook(platform.inventory, "playbooks/dags.yml", {"airflow_dag_sources": changed, "airflow_dags_gate": False})
+    ansible_playbook(
+        platform.inventory, "playbooks/dags.yml", {"airflow_dag_sources": changed, "airflow_dags_gate_enabled": False}
+    )
 
 
 def test_a_queue_of_another_team_is_an_import_error_that_names_both(

@@ -1,0 +1,198 @@
+# Copyright: Contributors to airstack.backbone
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+"""A team's repository is published while its DAG runs: the run keeps the code that it began with, the next one has the new.
+
+The tests are steps of one story, in their order.
+"""
+
+from __future__ import annotations
+
+import pathlib
+import typing as t
+import uuid
+
+import pytest
+
+from ansible_collections.airstack.backbone.tests.integration.deployed import (
+    Airflow,
+    Platform,
+    ansible_playbook,
+    quoted,
+    wait_for,
+)
+from ansible_collections.airstack.backbone.tests.integration.repository import Repository, served
+
+pytestmark = pytest.mark.disturbs
+
+DAGS = "playbooks/dags.yml"
+ROLLBACK = "playbooks/rollback_dags.yml"
+
+TWO_STEPS = '''
+"""A DAG of two tasks, of which the first waits long enough for something to happen between them."""
+
+from __future__ import annotations
+
+import time
+
+from airflow.sdk import DAG, task
+from release_story_code import VERSION
+
+with DAG("release_story", schedule=None):
+
+    @task
+    def first() -> str:
+        time.sleep(25)
+        return VERSION
+
+    @task
+    def second(_first: str) -> str:
+        return VERSION
+
+    second(first())
+'''
+
+BROKEN = """
+from airflow.sdk import DAG, task
+from a_module_that_nobody_has import anything
+"""
+
+
+class Story:
+    """One source of the platform, as a repository describes it, and what Airflow makes of it."""
+
+    def __init__(self, platform: Platform, repository: Repository) -> None:
+        self.platform = platform
+        self.repository = repository
+        self.airflow: Airflow = platform.airflow
+        self.source: dict[str, t.Any] = platform.plan["sources"][0]
+        self.storage = pathlib.PurePosixPath(platform.plan["dag_storage"]["path"], self.source["name"])
+        self.commits: list[str] = []
+        self.releases: list[str] = []
+
+    def variables(self, **more: t.Any) -> dict[str, t.Any]:
+        origin = {"repository": self.repository.url, "version": "main", "subdirectory": "dags"}
+        others = [each for each in self.platform.plan["sources"] if each is not self.source]
+        sources = [
+            {"name": self.source["name"], "queues": self.source["queues"], **origin},
+            *({"name": each["name"], "queues": each["queues"], **each["origin"]} for each in others),
+        ]
+        return {"airflow_dag_sources": sources, "airflow_dags_only": self.source["name"], **more}
+
+    def run_playbook(self, playbook: str = DAGS, *, succeeds: bool = True, **more: t.Any) -> str:
+        return ansible_playbook(self.platform.inventory, playbook, self.variables(**more), succeeds=succeeds)
+
+    def publish(self, version: str) -> None:
+        # The token: what was published once is that release for good, also of another story.
+        code = f'VERSION = "{version}"  # {uuid.uuid4()}\n'
+        self.commits.append(self.repository.commit(release_story=TWO_STEPS, release_story_code=code))
+        self.run_playbook()
+        self.releases.append(self.current())
+
+    def current(self) -> str:
+        return self.on_publisher(f"readlink {self.storage}/current").rsplit("/", 1)[-1]
+
+    def on_publisher(self, command: str) -> str:
+        return self.platform.run(self.platform.plan["dag_storage"]["publisher"], command).stdout.strip()
+
+    def trigger(self) -> dict[str, t.Any]:
+        self.airflow.ask("PATCH", "dags/release_story", {"is_paused": False})
+        return dict(self.airflow.ask("POST", "dags/release_story/dagRuns", {"logical_date": None}))
+
+    def task(self, run: dict[str, t.Any], task: str) -> dict[str, t.Any]:
+        return next(each for each in self.airflow.tasks(run) if each["task_id"] == task)
+
+    def returned(self, run: dict[str, t.Any], task: str) -> t.Any:
+        path = f"dags/release_story/dagRuns/{quoted(run['dag_run_id'])}/taskInstances/{task}/xcomEntries/return_value"
+        return self.airflow.ask("GET", path)["value"]
+
+    def ended(self, run: dict[str, t.Any]) -> str:
+        path = f"dags/release_story/dagRuns/{quoted(run['dag_run_id'])}"
+
+        def state() -> str:
+            now = str(self.airflow.ask("GET", path)["state"])
+            return now if now in ("success", "failed") else ""
+
+        return wait_for(state, 120)
+
+
+@pytest.fixture(name="story", scope="module")
+def a_source_from_a_repository(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Story]:
+    """The first source comes from a repository of this machine; afterwards it is what the inventory says."""
+    publisher = platform.plan["dag_storage"]["publisher"]
+    # What the publisher's SSH server sees is the address at which it reaches this machine, too.
+    address = platform.run(publisher, "echo $SSH_CONNECTION").stdout.split()[0]
+    with served(tmp_path_factory.mktemp("git"), address) as repository:
+        try:
+            yield Story(platform, repository)
+        finally:
+            ansible_playbook(platform.inventory, DAGS, {})
+
+
+@pytest.fixture(name="half_way", scope="module")
+def a_run_between_its_tasks(story: Story) -> dict[str, t.Any]:
+    """A run on the first release, whose first task was at work when the second was published and the workers restarted."""
+    story.publish("v1")
+    run = story.trigger()
+    assert wait_for(lambda: story.task(run, "first")["state"] == "running", 60)
+    story.publish("v2")
+    assert story.task(run, "first")["state"] == "running", "the first task has to outlast the publishing"
+    for host, unit, pool in story.platform.workers:
+        if story.source["name"] in pool["sources"]:
+            story.platform.run(host, f"systemctl restart --no-block {unit}")
+    return run
+
+
+def test_what_is_published_is_what_airflow_has_when_the_playbook_ends(story: Story, half_way: dict[str, t.Any]) -> None:
+    assert half_way["state"] in ("queued", "running")
+    dag = story.airflow.ask("GET", "dags/release_story")
+    assert dag["bundle_version"] == story.releases[1]
+    assert [release.partition("-")[0] for release in story.releases] == [commit[:12] for commit in story.commits]
+
+
+def test_a_second_time_changes_nothing(story: Story, half_way: dict[str, t.Any]) -> None:
+    assert half_way
+    assert "Nothing was changed." in story.run_playbook()
+
+
+def test_a_release_that_a_run_needs_is_not_pruned(story: Story, half_way: dict[str, t.Any]) -> None:
+    story.run_playbook(airflow_dags_keep=1, airflow_dags_minimum_age=0)
+    assert half_way["dag_run_id"]
+    assert set(story.on_publisher(f"ls {story.storage}/releases").split()) >= {*story.releases}
+
+
+def test_a_run_ends_with_the_code_that_it_began_with(story: Story, half_way: dict[str, t.Any]) -> None:
+    assert story.ended(half_way) == "success"
+    assert [story.returned(half_way, task) for task in ("first", "second")] == ["v1", "v1"]
+    run = story.airflow.ask("GET", f"dags/release_story/dagRuns/{quoted(half_way['dag_run_id'])}")
+    assert run["bundle_version"] == story.releases[0]
+
+
+def test_the_next_run_has_the_new_code_and_after_a_rollback_the_old(story: Story, half_way: dict[str, t.Any]) -> None:
+    assert half_way
+    new = story.trigger()
+    output = story.run_playbook(ROLLBACK)
+    assert story.current() == story.releases[0]
+    assert f"{story.source['name']}: {story.releases[0]} instead of {story.releases[1]}" in output
+    old = story.trigger()
+    assert [story.ended(run) for run in (new, old)] == ["success", "success"]
+    assert [story.returned(run, "second") for run in (new, old)] == ["v2", "v1"]
+
+
+def test_what_cannot_be_imported_is_not_released(story: Story, half_way: dict[str, t.Any]) -> None:
+    assert half_way
+    before = story.current()
+    story.repository.commit(broken=BROKEN)
+    output = story.run_playbook(succeeds=False)
+    assert "No module named 'a_module_that_nobody_has'" in output
+    assert "broken.py" in output
+    assert story.current() == before
+    story.repository.commit(broken=None)
+
+
+def test_a_branch_that_is_not_there_is_said_and_changes_nothing(story: Story, half_way: dict[str, t.Any]) -> None:
+    assert half_way
+    before = story.current()
+    output = story.run_playbook(succeeds=False, airflow_dags_versions={story.source["name"]: "mian"})
+    assert "has no branch or tag mian; near it are main" in output
+    assert story.current() == before
