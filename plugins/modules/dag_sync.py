@@ -316,7 +316,11 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.airstack.backbone.plugins.module_utils._dags import history, sync
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.arguments import ARGUMENTS, argument_problems, given_origin
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.arguments import (
+    ARGUMENTS,
+    argument_problems,
+    given_origin,
+)
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.files import Attributes, describe
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins import kinds
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.sent import SentOrigin

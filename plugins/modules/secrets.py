@@ -27,7 +27,7 @@ options:
         type: str
         required: true
       kind:
-        description: What it is. A secret that somebody else issues is V(given) or, with lines in it, V(ssh_key), and is never made.
+        description: What it is. What somebody else issues is V(given) or, with lines in it, V(ssh_key), and is never made.
         type: str
         required: true
         choices: [password, fernet_key, key, given, ssh_key]

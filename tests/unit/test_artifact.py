@@ -27,6 +27,7 @@ SHIPPED = {
     "inventories",
     "locks",
     "meta",
+    "pipelines",
     "playbooks",
     "plugins",
     "roles",
@@ -80,7 +81,7 @@ def test_nothing_that_git_ignores_is_packed(
     assert packed - made_by_the_build <= versioned
 
 
-@pytest.mark.parametrize("folder", ["meta", "playbooks", "plugins", "roles"])
+@pytest.mark.parametrize("folder", ["meta", "pipelines", "playbooks", "plugins", "roles"])
 def test_the_whole_of_a_folder_is_packed(
     folder: str, packed: set[pathlib.PurePosixPath], versioned: set[pathlib.PurePosixPath]
 ) -> None:

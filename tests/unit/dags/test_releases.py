@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import json
+import multiprocessing
 import os
 import random
 import signal
@@ -15,7 +16,9 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +26,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.airstack.backbone.plugins.module_utils._dags import files, publishing, releases, report, sync
+from ansible_collections.airstack.backbone.plugins.module_utils._dags import (
+    files,
+    pruning,
+    publishing,
+    releases,
+    report,
+    sync,
+)
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.files import Attributes
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins import directory as origins_directory
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.directory import scan
@@ -35,6 +45,9 @@ from ansible_collections.airstack.backbone.tests.unit.dags.trees import TREES, E
 
 MINE = Attributes(os.geteuid(), os.getegid())
 FIRST: Tree = {"a.py": b"a", "deep/b.py": b"b", "run": Executable(b"#!"), "latest": Link("deep/b.py")}
+ROUNDS = 200
+"""Of a publisher that is killed."""
+
 SOURCE_FILES = [".history", ".lock", "current", "releases"]
 SECOND: Tree = {"a.py": b"A", "deep/b.py": b"b", "new/c.py": b"c", "new/a copy": b"b"}
 
@@ -315,15 +328,15 @@ def start(storage: Path, source: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
 
 
-def test_a_publisher_that_is_killed_leaves_the_old_release_and_the_next_cleans_up(
+def test_killed_at_any_moment_a_publisher_leaves_one_whole_release_to_every_reader(
     storage: Path, tmp_path: Path
 ) -> None:
     trees: list[Tree] = [
         {
-            **{f"d{number % 7}/{number}.py": b"%d %d" % (number % 50, version) for number in range(200)},
+            **{f"d{number % 5}/{number}.py": b"%d %d" % (number % 20, version) for number in range(60)},
             "v": b"%d" % version,
         }
-        for version in range(2)
+        for version in range(3)
     ]
     sources = [make(tmp_path / f"v{version}", tree) for version, tree in enumerate(trees)]
     directory = Directory(storage, "etl")
@@ -331,24 +344,72 @@ def test_a_publisher_that_is_killed_leaves_the_old_release_and_the_next_cleans_u
     began = time.monotonic()
     publish(storage, trees[1])
     lasts = time.monotonic() - began
-    left_something = 0
     luck = random.Random(4)
-    for _round in range(8):
-        publish(storage, trees[0])
-        new = directory.release(tree_hash(scan(sources[1]))[: len(str(directory.current()))])
-        if new.exists():
-            subprocess.run(["rm", "-rf", str(new)], check=True)
-        with start(storage, sources[1]) as process:
-            assert process.stdout is not None
-            process.stdout.readline()
-            time.sleep(luck.uniform(0, lasts))
-            process.send_signal(signal.SIGKILL)
-        assert whole(directory) in trees
-        left_something += names(storage) != SOURCE_FILES
-    assert left_something, "no round was killed while it wrote"
+    left_something = 0
+    with readers_of(directory, trees) as passes:
+        for turn in range(ROUNDS):
+            version = turn % 3
+            for name in set(directory.names()) - {directory.current()}:
+                pruning.remove_tree(directory.release(name))
+            process = forked(lambda version=version: publisher.publish(job_for(storage), sources[version]))
+            time.sleep(luck.uniform(0, lasts * 1.2))
+            os.kill(process, signal.SIGKILL)
+            os.waitpid(process, 0)
+            assert whole(directory) in trees
+            left_something += names(storage) != SOURCE_FILES
+    assert left_something > ROUNDS / 10, "few were killed while they wrote"
+    for reader in passes:
+        wrong, right = reader.recv()
+        assert wrong == [], f"a pass saw parts of several releases: {wrong[0]}"
+        assert right > 10
     publish(storage, trees[0])
     assert whole(directory) == trees[0]
     assert names(storage) == SOURCE_FILES
+
+
+def forked(do: Callable[[], Any]) -> int:
+    """Do something in a process of its own, and return its number."""
+    process = os.fork()
+    if process == 0:
+        try:
+            do()
+        finally:
+            os._exit(0)
+    return process
+
+
+@contextmanager
+def readers_of(directory: Directory, trees: Sequence[Tree]) -> Iterator[list[Connection]]:
+    """Processes that read all of the current release, over and over: by the link once resolved, as Airflow does.
+
+    In the end each connection has what a reader saw: the passes that were no whole tree, and the number of those that were.
+    A release that is removed while it is read is neither: pruning leaves readers time, and this test does not.
+    """
+    go_on = directory.storage.parent / "go on"
+    go_on.touch()
+    pipes = [multiprocessing.Pipe() for _reader in range(2)]
+
+    def read_on(answer: Connection) -> None:
+        wrong, right = [], 0
+        while go_on.exists():
+            release = directory.link.resolve()
+            try:
+                seen = read(release)
+            except FileNotFoundError:
+                continue
+            if seen in trees:
+                right += 1
+            elif release.exists():
+                wrong.append(seen)
+        answer.send((wrong, right))
+
+    processes = [forked(lambda answer=answer: read_on(answer)) for _mine, answer in pipes]
+    try:
+        yield [mine for mine, _answer in pipes]
+    finally:
+        go_on.unlink()
+        for process in processes:
+            os.waitpid(process, 0)
 
 
 def test_leftovers_go_even_when_nothing_is_published_and_are_told(storage: Path) -> None:

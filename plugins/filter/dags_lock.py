@@ -1,0 +1,50 @@
+# Copyright: Contributors to airstack.backbone
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The lock of the DAG sources that an environment deployed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+
+from ansible_collections.airstack.backbone.plugins.module_utils._dags import lock, parity, wanted
+
+
+def dags_lock_text(
+    plan: Mapping[str, Any], results: Mapping[str, Mapping[str, Any]], before: str = "", origin: str = lock.FILE
+) -> str:
+    """The file that says what an environment deployed last."""
+    return wanted.locked_text(plan, results, _parse(before, origin) if before.strip() else None)
+
+
+def dags_parity(first: str, second: str, origins: Sequence[str] = (lock.FILE,) * 2, only: Sequence[str] = ()) -> str:
+    """Where two environments differ, as a person reads it."""
+    return parity.text(_parse(first, origins[0]), _parse(second, origins[1]), only)
+
+
+def dags_differing(
+    first: str, second: str, origins: Sequence[str] = (lock.FILE,) * 2, only: Sequence[str] = ()
+) -> list[str]:
+    """The sources of which two environments do not hold the same content."""
+    return parity.differing(_parse(first, origins[0]), _parse(second, origins[1]), only)
+
+
+def _parse(content: str, origin: str) -> dict[str, Any]:
+    try:
+        return lock.parse(content, origin)
+    except lock.LockError as error:
+        raise AnsibleFilterError(str(error)) from error
+
+
+class FilterModule:
+    """Filters over locks of DAG sources."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Names of the filters, as playbooks use them."""
+        return {
+            "dags_differing": dags_differing,
+            "dags_lock_text": dags_lock_text,
+            "dags_parity": dags_parity,
+        }

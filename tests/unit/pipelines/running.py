@@ -1,0 +1,47 @@
+# Copyright: Contributors to airstack.backbone
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+"""Repositories, and the pipelines' scripts run in them as a runner does."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).parents[3]
+PIPELINES = ROOT / "pipelines" / "dags"
+TOOLS = pathlib.Path(sys.executable).parent
+
+
+def git(folder: pathlib.Path, *arguments: str) -> str:
+    identity = [word for key in ("name=test", "email=test@localhost") for word in ("-c", f"user.{key}")]
+    settings = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
+    command = ["git", *identity, *arguments]
+    done = subprocess.run(command, cwd=folder, env=settings, check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+def committed(folder: pathlib.Path, **files: str) -> str:
+    """Commits files, named with __ for the slash and with _py for the suffix, and returns the commit."""
+    for name, content in files.items():
+        place = folder / name.replace("__", "/").replace("_py", ".py")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(content, encoding="utf-8")
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", "--message", "change")
+    return git(folder, "rev-parse", "HEAD")
+
+
+def run(
+    folder: pathlib.Path, script: pathlib.Path, *arguments: str, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Runs a script as a runner does: with nothing in its environment but what it is given."""
+    python = pathlib.Path(sys.executable).resolve().parent
+    home = folder.parent / "home"
+    home.mkdir(exist_ok=True)
+    environment = {"PATH": f"{TOOLS}:{python}:/usr/bin:/bin", "HOME": str(home), "LANG": "C.UTF-8", **variables}
+    return subprocess.run(
+        [script, *arguments], cwd=folder, env=environment, check=False, capture_output=True, text=True
+    )
