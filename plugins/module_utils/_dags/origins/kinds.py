@@ -10,8 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.arguments import given_origin
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.archive import ArchiveOrigin
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.directory import DirectoryOrigin
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git import GitOrigin
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git_access import GitAccess
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.origin import Origin
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.s3 import S3Origin
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.s3_client import Connection, parse_address
 
 Options = Mapping[str, Any]
 
@@ -29,4 +34,34 @@ def _directory(source: Options, _cache: Path) -> Origin:
     return DirectoryOrigin(Path(source["path"]), source["subdirectory"], source["exclude"])
 
 
-_KINDS: dict[str, Callable[[Options, Path], Origin]] = {"path": _directory}
+def _git(source: Options, cache: Path) -> Origin:
+    access = GitAccess(source["ssh_key"], source["token"], source["username"], source["known_hosts"])
+    return GitOrigin(
+        source["repository"],
+        cache / "git",
+        source["version"],
+        source["subdirectory"],
+        source["exclude"],
+        source["submodules"],
+        source["lfs"],
+        access,
+    )
+
+
+def _archive(source: Options, _cache: Path) -> Origin:
+    return ArchiveOrigin(Path(source["archive"]), source["sha256"], source["subdirectory"], source["exclude"])
+
+
+def _s3(source: Options, _cache: Path) -> Origin:
+    connection = Connection(source["endpoint_url"], source["region"], source["access_key"], source["secret_key"])
+    return S3Origin(
+        parse_address(source["s3"]), connection, source["subdirectory"], source["exclude"], source["sha256"]
+    )
+
+
+_KINDS: dict[str, Callable[[Options, Path], Origin]] = {
+    "path": _directory,
+    "repository": _git,
+    "archive": _archive,
+    "s3": _s3,
+}

@@ -1,0 +1,184 @@
+# Copyright: Contributors to airstack.backbone
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+"""The content of a git commit, streamed out of git's own storage: nothing is checked out, and no filter runs."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from typing import IO
+
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.files import Attributes, Wanted, write_stream
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git_cache import mark_broken
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git_errors import CacheBroken
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git_lfs import (
+    POINTER_SIZE,
+    Pointer,
+    fetched,
+    read_pointer,
+)
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git_modules import File
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git_process import GitFor
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.origin import Known
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.selection import misplaced, unfit
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.tree import (
+    CHUNK,
+    Entry,
+    SourceProblems,
+    check,
+    is_plain,
+)
+
+_LINK = "120000"
+_LINK_SIZE = 4095  # bytes of a path (PATH_MAX less its end, limits.h): a link to a longer one cannot be made
+
+
+@dataclass(frozen=True)
+class Streams:
+    """Contents out of git's storage.
+
+    git_for: where large files are published, git with what opens an address; None where their pointers are.
+    """
+
+    git_for: GitFor | None
+
+    def mark(self, file: File) -> str:
+        """Return what tells a content: its blob, and whether the content is another where that blob is a pointer."""
+        return f"{file.blob} lfs" if self._may_be_pointer(file) else file.blob
+
+    def of(self, files: Iterable[File]) -> Generator[tuple[File, IO[bytes]], None, None]:
+        """Yield each file with its content, which is to be read before the next; of several with one blob, the first.
+
+        :raises CacheBroken: one is not in the storage as it should be
+        :raises SourceProblems: the content of a large file cannot be had
+        """
+        repositories: dict[str, dict[str, File]] = {}
+        for file in files:
+            repositories.setdefault(str(file.repository.path), {}).setdefault(file.blob, file)
+        for blobs in repositories.values():
+            pointers: dict[str, Pointer] = {}
+            repository = next(iter(blobs.values())).repository
+            for name, content in repository.blobs.read(blobs):
+                if not self._may_be_pointer(blobs[name]):
+                    yield blobs[name], content
+                    continue
+                data = content.read()
+                pointer = read_pointer(data)
+                if pointer is None:
+                    yield blobs[name], io.BytesIO(data)
+                else:
+                    pointers[name] = pointer
+            if pointers and self.git_for:
+                places = fetched(repository, pointers, {name: blobs[name].path for name in pointers}, self.git_for)
+                for name, place in places.items():
+                    with place.open("rb") as large:
+                        yield blobs[name], large
+
+    def _may_be_pointer(self, file: File) -> bool:
+        return self.git_for is not None and file.mode != _LINK and file.size < POINTER_SIZE
+
+
+@dataclass(frozen=True)
+class GitContent:
+    """The files and links of a commit. A file's mark is the name of its blob, as `Streams.mark` has it."""
+
+    entries: Sequence[Entry]
+    marks: Mapping[str, str]
+    files: Mapping[str, File]
+    streams: Streams
+
+    def write(self, pool: ThreadPoolExecutor, wanted: Mapping[str, list[Wanted]], attributes: Attributes) -> int:
+        """Read the wanted contents once more, and write them in parallel."""
+        digests = {places[0].entry.path: digest for digest, places in wanted.items()}
+        try:
+            with closing(self.streams.of(self.files[path] for path in digests)) as contents:
+                named = ((digests[file.path], content) for file, content in contents)
+                written, missing = write_stream(pool, wanted, named, attributes)
+        except CacheBroken as broken:
+            mark_broken(broken.directory)
+            raise SourceProblems([f"{broken}; it is made anew when you publish again"]) from None
+        if missing:
+            paths = sorted(each.entry.path for digest in missing for each in wanted[digest])
+            raise SourceProblems([f"the content of {path} was not found again; publish again" for path in paths])
+        return written
+
+    def read(self, entry: Entry) -> bytes:
+        """Return a file's content, or a link's target."""
+        [data] = [content.read() for _file, content in self.streams.of([self.files[entry.path]])]
+        return data
+
+
+def read_content(
+    files: Sequence[File], known: Mapping[str, Known], streams: Streams, problems: Sequence[str]
+) -> GitContent:
+    """Read what is published, but for the contents that are known by their marks.
+
+    :param problems: what is wrong already
+    :raises SourceProblems: with everything that keeps it from being published
+    :raises CacheBroken: the storage cannot be read
+    """
+    problems = list(problems)
+    fit = []
+    for file in files:
+        problem = misplaced(file.path) or unfit(file.path)
+        if problem:
+            problems.append(problem)
+        elif file.mode == _LINK and file.size > _LINK_SIZE:
+            problems.append(f"{file.path} is a link to a path of {file.size} bytes, which is longer than any can be")
+        else:
+            fit.append(file)
+    fit.sort(key=lambda file: file.path)
+    targets = _targets([file for file in fit if file.mode == _LINK], streams)
+    try:
+        contents = _contents([file for file in fit if file.mode != _LINK], known, streams)
+    except CacheBroken:
+        raise
+    except SourceProblems as error:
+        raise SourceProblems([*problems, *error.problems]) from None
+    entries = []
+    for file in fit:
+        if file.mode != _LINK:
+            kind = "x" if int(file.mode, 8) & 0o100 else "f"
+            entries.append(Entry(file.path, kind, *contents[streams.mark(file)]))
+            continue
+        data = targets[file.blob]
+        target = data.decode("utf-8", "surrogateescape")
+        if is_plain(target):
+            entries.append(Entry(file.path, "l", hashlib.sha256(data).hexdigest(), len(data), target))
+        else:
+            what = f"{target!r}, which holds a control character, or is not UTF-8"
+            problems.append(f"{file.path} is a link to {what}")
+    problems += check(entries)
+    if problems:
+        raise SourceProblems(problems)
+    marks = {file.path: streams.mark(file) for file in fit if file.mode != _LINK}
+    return GitContent(entries, marks, {file.path: file for file in fit}, streams)
+
+
+def _targets(links: Sequence[File], streams: Streams) -> dict[str, bytes]:
+    """Return what the blobs of links hold."""
+    return {file.blob: content.read() for file, content in streams.of(links)}
+
+
+def _contents(files: Sequence[File], known: Mapping[str, Known], streams: Streams) -> dict[str, Known]:
+    """Return digests and sizes by mark."""
+    found = {}
+    unread = []
+    for file in files:
+        mark = streams.mark(file)
+        if mark in known:
+            found[mark] = known[mark]
+        else:
+            unread.append(file)
+    for file, content in streams.of(unread):
+        sha, size = hashlib.sha256(), 0
+        while chunk := content.read(CHUNK):
+            sha.update(chunk)
+            size += len(chunk)
+        found[streams.mark(file)] = Known(sha.hexdigest(), size)
+    return found
