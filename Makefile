@@ -43,7 +43,7 @@ down: ## Remove all that `make up` made
 
 .PHONY: test
 test: ## Run everything that proves the collection: linters, sanity, unit tests, molecule
-	@scripts/setup lab controller lint test
+	@scripts/setup lab servers controller lint test
 	scripts/prove $(LINTERS) sanity unit molecule
 
 .PHONY: test-unit

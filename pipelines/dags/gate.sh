@@ -36,7 +36,8 @@ if ((${#problems[@]})); then
 fi
 
 # A repository's own uv.toml or pyproject.toml has no say in what is installed.
-export UV_NO_CONFIG=1 UV_CACHE_DIR=$WORK/uv-cache
+# The gate judges as nobody, who cannot run a Python that uv keeps in the home of root.
+export UV_NO_CONFIG=1 UV_CACHE_DIR=$WORK/uv-cache UV_PYTHON_INSTALL_DIR=$WORK/python
 mkdir -p "$WORK"
 echo '*' >"$WORK/.gitignore"
 uv=$("$here/uv.sh" "$WORK/uv")
