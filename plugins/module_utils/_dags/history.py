@@ -60,14 +60,21 @@ def _event(fields: dict[str, Any]) -> Event:
 
 
 def note(directory: Directory, event: Event, attributes: Attributes) -> None:
-    """Add an event. In one's turn."""
-    events = [*read(directory), event][-LENGTH:]
-    text = "[\n" + ",\n".join(json.dumps(each._asdict()) for each in events) + "\n]\n"
+    """Add what is going to happen now. In one's turn."""
+    events = following(read(directory), event, directory.current())
+    text = "[\n" + ",\n".join(json.dumps(each._asdict()) for each in events[-LENGTH:]) + "\n]\n"
     aside = directory.path / f"{STAGING_PREFIX}history"
     with suppress(FileNotFoundError):
         aside.unlink()
     write_text(aside, text, attributes)
     os.replace(aside, directory.path / HISTORY)
+
+
+def following(events: Sequence[Event], event: Event, current: str | None) -> list[Event]:
+    """Return the events with one more. What was written down and did not happen is taken back before."""
+    if current is not None and trail(events, None)[-1:] != [current]:
+        return [*events, event._replace(release=current, action=ROLLED_BACK), event]
+    return [*events, event]
 
 
 def trail(events: Sequence[Event], current: str | None) -> list[str]:
