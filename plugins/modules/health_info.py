@@ -149,73 +149,16 @@ import os
 import re
 import time
 from collections.abc import Mapping
-from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.airstack.backbone.plugins.module_utils import _amqp, _health
+from ansible_collections.airstack.backbone.plugins.module_utils._api import ANSWER_SECONDS, PAGE, Api, Refused, reason
 
 POLL_SECONDS = 2
-ANSWER_SECONDS = 30
-"""The first token of an API server that has just started took 8 s on two busy cores."""
-
-PAGE = 100
-"""[api] maximum_page_limit as Airflow ships it; a server that gives less is asked again from there."""
-
 DEFINES_DAG = re.compile(rb"@(\w+\.)?dag\b|\bDAG\(")
-
-
-class Refused(Exception):
-    """The API answered that it will not."""
-
-
-class Api:
-    """An API server's answers as plain data.
-
-    Raises Refused for the statuses 401 and 403, and one of UNANSWERED where nothing useful came.
-    """
-
-    UNANSWERED = (OSError, HTTPException, ValueError, KeyError)
-
-    def __init__(self, address: str, port: int) -> None:
-        # Not open_url: that makes a TLS context for each request, which takes longer than the request.
-        self._connection = HTTPConnection(address, port, timeout=ANSWER_SECONDS)
-        self._headers = {"Accept": "application/json", "Content-Type": "application/json"}
-
-    def get(self, path: str, **query: Any) -> dict[str, Any]:
-        """The answer to a GET below /api/v2/."""
-        return self._ask("GET", f"/api/v2/{path}?{urlencode(query)}" if query else f"/api/v2/{path}")
-
-    def all(self, path: str, key: str, **query: Any) -> list[dict[str, Any]]:
-        """All pages of a list."""
-        found: list[dict[str, Any]] = []
-        while True:
-            page = self.get(path, limit=PAGE, offset=len(found), **query)
-            found += page[key]
-            if not page[key] or len(found) >= page["total_entries"]:
-                return found
-
-    def log_in(self, user: str, password: str) -> None:
-        """Get a token for all further requests."""
-        body = json.dumps({"username": user, "password": password})
-        token = self._ask("POST", "/auth/token", body)["access_token"]
-        self._headers["Authorization"] = f"Bearer {token}"
-
-    def _ask(self, method: str, path: str, body: str | None = None) -> dict[str, Any]:
-        self._connection.request(method, path, body, self._headers)
-        answer = self._connection.getresponse()
-        content = answer.read()
-        if answer.status in (401, 403):
-            raise Refused(f"{answer.status} {answer.reason}")
-        if answer.status >= 400:
-            raise OSError(f"{path.partition('?')[0]} gave {answer.status} {answer.reason}")
-        read = json.loads(content)
-        if isinstance(read, dict):
-            return read
-        raise ValueError(f"{path.partition('?')[0]} gave no JSON object")
 
 
 class Look:
@@ -241,7 +184,7 @@ class Look:
         try:
             return {**known, "version": api.get("version"), "health": api.get("monitor/health")}
         except (Refused, *Api.UNANSWERED) as error:
-            return {**known, "error": _reason(error)}
+            return {**known, "error": reason(error)}
 
     def _airflow(self, host: str | None) -> dict[str, Any]:
         unknown = {"login": None, "jobs": None, "dags": None, "import_errors": None}
@@ -258,7 +201,7 @@ class Look:
                 "import_errors": api.all("importErrors", "import_errors", order_by="id"),
             }
         except (Refused, *Api.UNANSWERED) as error:
-            login = {"user": user, "error": _reason(error), "is_refused": isinstance(error, Refused)}
+            login = {"user": user, "error": reason(error), "is_refused": isinstance(error, Refused)}
             return {**unknown, "login": login}
 
     def _queues(self) -> dict[str, Any] | None:
@@ -304,10 +247,6 @@ def _defines_dag(file: Path) -> bool:
         return file.is_file() and DEFINES_DAG.search(file.read_bytes()) is not None
     except OSError:
         return False
-
-
-def _reason(error: Exception) -> str:
-    return str(getattr(error, "strerror", None) or error or type(error).__name__)
 
 
 def wait(look: Look, plan: Mapping[str, Any], timeout: int) -> tuple[dict[str, Any], list[_health.Finding]]:

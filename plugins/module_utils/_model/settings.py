@@ -135,7 +135,10 @@ CELERY_CONFIG = "airflow_backbone.celery_config.CELERY_CONFIG"
 _OF_KIND = {
     "api-server": _api_server,
     "scheduler": _scheduler,
-    "dag-processor": lambda _plan: {},
+    "dag-processor": lambda _plan: {
+        # Else a DAG that changes twice within this time shows the new release with the tasks of the old one.
+        "core": {"min_serialized_dag_update_interval": "0"},
+    },
     "triggerer": lambda _plan: {},
     "setup": lambda _plan: {},
     "worker": _worker,
