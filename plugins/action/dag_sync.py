@@ -46,7 +46,7 @@ class ActionModule(ActionBase):
         _validation, read = self.validate_argument_spec(argument_spec=ARGUMENTS)
         # Paths in them are the managed host's; the module reads them again, and the same way.
         arguments = {**self._task.args, "publisher": read["publisher"] or identity()}
-        problems = argument_problems(read["sources"], read["state"])
+        problems = argument_problems(read)
         timer = Timer()
         try:
             with ExitStack() as stack:

@@ -143,7 +143,7 @@ options:
     choices: [present, staged, rolled_back, absent]
     default: present
   keep:
-    description: How many releases of each source stay, the current one among them. By default, all do.
+    description: How many releases of each source stay, the current one among them, at least 1. By default, all do.
     type: int
   minimum_age:
     description:
@@ -237,8 +237,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 sources:
-  description: What became of each source, by its name.
-  returned: success
+  description: What became of each source, by its name. On failure, of those that were done before.
+  returned: success, or failure after something was done
   type: dict
   contains:
     changed:
@@ -308,7 +308,7 @@ problems:
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -342,6 +342,8 @@ SOURCES_AT_ONCE = 8
 
 Source = dict[str, Any]
 
+_DONE = {"present": "published", "staged": "published", "rolled_back": "rolled back", "absent": "removed"}
+
 
 class Refused(Exception):
     """What one source cannot have: a message, and the problems of its content one by one."""
@@ -356,7 +358,7 @@ def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     sources: list[Source] = module.params["sources"]
     try:
-        problems = argument_problems(sources, module.params["state"])
+        problems = argument_problems(module.params)
         if problems:
             module.fail_json(msg="\n".join(problems), problems=problems)
         jobs = [_job(module, source) for source in sources]
@@ -382,7 +384,7 @@ def _results(module: AnsibleModule, sources: list[Source], jobs: list[sync.Job])
     )
 
 
-def _told(sources: list[Source], results: list[dict[str, Any]]) -> dict[str, Any]:
+def _told(sources: Sequence[Source], results: Sequence[dict[str, Any]]) -> dict[str, Any]:
     by_name = {source["name"]: result for source, result in zip(sources, results)}
     found = {"changed": any(result["changed"] for result in results), "sources": by_name}
     differences = [each for result in results for each in result.pop("diff", [])]
@@ -420,28 +422,32 @@ def _each(
 ) -> list[Any]:
     """Do the same for each source, at the same time. Ends the module where one is refused, with what is wrong with all."""
     with ThreadPoolExecutor(SOURCES_AT_ONCE) as pool:
-        answers = list(pool.map(lambda job, source: _answer(source["name"], do, job, source), jobs, sources))
+        state = module.params["state"]
+        answers = list(pool.map(lambda job, source: _answer(source["name"], state, do, job, source), jobs, sources))
     refused = [answer for answer in answers if isinstance(answer, Refused)]
     if refused:
+        done = [(source, answer) for source, answer in zip(sources, answers) if isinstance(answer, dict)]
         module.fail_json(
             msg="\n".join(str(error) for error in refused),
             problems=[problem for error in refused for problem in error.problems],
             is_outdated=all(error.is_outdated for error in refused),
+            **(_told(*zip(*done)) if done else {}),
         )
     return answers
 
 
-def _answer(name: str, do: Callable[[sync.Job, Source], Any], job: sync.Job, source: Source) -> Any:
+def _answer(name: str, state: str, do: Callable[[sync.Job, Source], Any], job: sync.Job, source: Source) -> Any:
     """Do something for a source; what keeps it from being done is the answer then, told in one way."""
+    was_not = f"Source '{name}' was not {_DONE[state]}"
     try:
         return do(job, source)
     except SourceProblems as error:
         problems = [f"{name}: {problem}" for problem in error.problems]
         return Refused(refusal(name, error.problems), problems, isinstance(error, NotSent))
     except PublishError as error:
-        return Refused(f"Source '{name}' was not published: {error}", [f"{name}: {error}"])
+        return Refused(f"{was_not}: {error}", [f"{name}: {error}"])
     except OSError as error:
-        return Refused(f"Source '{name}' was not published: {describe(error)}", [f"{name}: {describe(error)}"])
+        return Refused(f"{was_not}: {describe(error)}", [f"{name}: {describe(error)}"])
 
 
 def _job(module: AnsibleModule, source: Source) -> sync.Job:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 ORIGINS = ("path", "repository", "archive", "s3")
@@ -65,15 +65,25 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 }
 
 
+_LEAST = {"keep": 1, "minimum_age": 0, "lock_timeout": 0}
+"""The current release always stays."""
+
+
 def given_origin(source: Mapping[str, Any]) -> str | None:
     """Return which of ORIGINS a source names."""
     return next((kind for kind in ORIGINS if source.get(kind)), None)
 
 
-def argument_problems(sources: Sequence[Mapping[str, Any]], state: str) -> list[str]:
-    """What is wrong with the sources' options besides their types, with nothing looked at yet."""
+def argument_problems(parameters: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the options besides their types, with nothing looked at yet."""
+    sources, state = parameters["sources"], parameters["state"]
     names = [source["name"] for source in sources]
-    problems = [f"Source {name!r} is given twice" for name in sorted(set(names)) if names.count(name) > 1]
+    problems = [
+        f"{option} is {parameters[option]}; it must be at least {least}"
+        for option, least in _LEAST.items()
+        if parameters[option] is not None and parameters[option] < least
+    ]
+    problems += [f"Source {name!r} is given twice" for name in sorted(set(names)) if names.count(name) > 1]
     for source in sources:
         name = source["name"]
         if not _NAME.fullmatch(str(name or "")):

@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import io
 import os
 import shutil
+import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -88,14 +90,45 @@ def write_file(wanted: Wanted, source: IO[bytes], attributes: Attributes) -> Non
             raise SourceProblems([f"{wanted.entry.path} changed while it was read; publish again"])
 
 
-def make_directory(path: Path, attributes: Attributes, may_exist: bool = False) -> None:
+def make_directory(path: str, attributes: Attributes) -> None:
+    """Make a directory that nobody else can reach yet."""
+    os.mkdir(path, 0o700)
+    if (attributes.uid, attributes.gid) != (os.geteuid(), os.getegid()):
+        os.chown(path, attributes.uid, attributes.gid, follow_symlinks=False)
+    os.chmod(path, attributes.directory_mode)
+
+
+def have_directory(path: Path, attributes: Attributes) -> None:
+    """Make a directory unless it is there.
+
+    :raises OSError: it cannot be made, or is something else, such as a link
+    """
     try:
         path.mkdir(mode=0o700)
     except FileExistsError:
-        if not may_exist or not path.is_dir():
-            raise
-        return
-    own(path, attributes, attributes.directory_mode)
+        with opened_directory(path):
+            return
+    with opened_directory(path) as descriptor:
+        own(descriptor, attributes, attributes.directory_mode)
+
+
+@contextmanager
+def opened_directory(path: Path) -> Iterator[int]:
+    """A directory that stays the same whatever its name leads to by then: another user may own what it is in."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def read_file(path: Path) -> bytes:
+    """Return what a file holds. A link or a pipe in its place, which could lead anywhere or have no end, is an error."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "It is not a file", str(path))
+        return file.read()
 
 
 def flush(root: Path, paths: Sequence[str]) -> None:
@@ -105,7 +138,7 @@ def flush(root: Path, paths: Sequence[str]) -> None:
     """
     if len(paths) <= _FLUSHED_ONE_BY_ONE:
         with ThreadPoolExecutor(THREADS) as pool:
-            each(pool, lambda path: sync(root / path), paths)
+            each(pool, lambda path: sync(f"{root}/{path}"), paths)
         return
     descriptor = os.open(root, os.O_RDONLY)
     try:
@@ -117,7 +150,7 @@ def flush(root: Path, paths: Sequence[str]) -> None:
         os.close(descriptor)
 
 
-def sync(path: Path) -> None:
+def sync(path: str) -> None:
     """Wait until a file's content, or a directory's list of names, is on disk."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     try:
@@ -131,17 +164,19 @@ def describe(error: OSError) -> str:
     return f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}"
 
 
-def share(old: str, new: str) -> None:
-    """Let two releases share a file, or copy it where the filesystem has no more links to give."""
+def share(old: str, new: str) -> bool:
+    """Let two releases share a file. False: it was copied, since the filesystem has no more links to give."""
     try:
         os.link(old, new)
     except OSError:
         shutil.copy2(old, new)
         status = os.stat(old)
         os.chown(new, status.st_uid, status.st_gid)
+        return False
+    return True
 
 
-def link(target: str, path: Path, attributes: Attributes) -> None:
+def link(target: str, path: str, attributes: Attributes) -> None:
     os.symlink(target, path)
     chown(path, attributes)
 
@@ -161,12 +196,14 @@ def write_text(path: Path, text: str, attributes: Attributes) -> None:
         file.write(text.encode())
 
 
-def own(path: Path, attributes: Attributes, mode: int) -> None:
-    chown(path, attributes)
-    path.chmod(mode)
+def own(descriptor: int, attributes: Attributes, mode: int) -> None:
+    status = os.fstat(descriptor)
+    if (status.st_uid, status.st_gid) != (attributes.uid, attributes.gid):
+        os.fchown(descriptor, attributes.uid, attributes.gid)
+    os.fchmod(descriptor, mode)
 
 
-def chown(path: Path, attributes: Attributes) -> None:
+def chown(path: str, attributes: Attributes) -> None:
     status = os.lstat(path)
     if (status.st_uid, status.st_gid) != (attributes.uid, attributes.gid):
         os.chown(path, attributes.uid, attributes.gid, follow_symlinks=False)

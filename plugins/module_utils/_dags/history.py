@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.files import Attributes, write_text
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.files import Attributes, read_file, write_text
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.releases import STAGING_PREFIX, Directory
 
 HISTORY = ".history"
@@ -47,7 +47,7 @@ def now() -> datetime.datetime:
 def read(directory: Directory) -> list[Event]:
     """Return the events, oldest first; none where they cannot be read, since nothing but comfort depends on them."""
     try:
-        found = json.loads((directory.path / HISTORY).read_text(encoding="utf-8"))
+        found = json.loads(read_file(directory.path / HISTORY))
         return [_event(each) for each in found]
     except (OSError, ValueError, TypeError, KeyError):
         return []
@@ -55,7 +55,8 @@ def read(directory: Directory) -> list[Event]:
 
 def _event(fields: dict[str, Any]) -> Event:
     event = Event(*(str(fields[name]) for name in Event._fields))
-    datetime.datetime.fromisoformat(event.at)
+    if datetime.datetime.fromisoformat(event.at).tzinfo is None:
+        raise ValueError(f"{event.at} is a time of no zone")
     return event
 
 

@@ -6,17 +6,21 @@
 from __future__ import annotations
 
 import datetime
+import errno
+import functools
 import os
-import shutil
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from ansible_collections.airstack.backbone.plugins.module_utils._dags import history
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.files import describe, sync
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.files import describe, opened_directory, sync
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.parallel import THREADS, each
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.releases import (
+    CURRENT,
+    LOCK,
     RELEASES,
     TRASH_PREFIX,
     Directory,
@@ -37,12 +41,17 @@ class Retention:
     in_use: Collection[str] = ()
 
 
-def outdated(directory: Directory, retention: Retention) -> list[str]:
-    """Return the releases that need not stay, the oldest first."""
-    current = directory.current()
-    events = history.read(directory)
+def outdated(directory: Directory, retention: Retention, current: str) -> list[str]:
+    """Return the releases that need not stay once this one is the current one, the oldest first."""
+    events, now = history.read(directory), directory.current()
+    if now != current:
+        events = history.following(
+            events, history.Event(current, history.PUBLISHED, history.now().isoformat(), ""), now
+        )
     ages = {name: _age(directory, name, events) for name in directory.names() if name != current}
-    by_age = sorted(ages, key=lambda name: ages[name])
+    # Times are in whole seconds, in which several may have been current one after the other.
+    last = {event.release: -at for at, event in enumerate(events)}
+    by_age = sorted(ages, key=lambda name: (ages[name], last.get(name, 0)))
     kept = {*by_age[: max(retention.keep - 1, 0)], *retention.in_use}
     return [name for name in reversed(by_age) if name not in kept and ages[name] > retention.minimum_age]
 
@@ -67,34 +76,53 @@ def remove(directory: Directory, names: Sequence[str]) -> None:
     for name in names:
         trash = directory.path / f"{TRASH_PREFIX}{name}"
         try:
-            os.rename(directory.release(name), trash)
+            with opened_directory(directory.path / RELEASES) as releases:
+                os.rename(name, trash, src_dir_fd=releases)
             remove_tree(trash)
         except OSError as error:
             raise PublishError(f"Release {name} could not be removed: {describe(error)}") from error
 
 
+def require_nothing_else(directory: Directory) -> None:
+    """Raise `PublishError` where a source's directory holds what no publisher made."""
+    made = {LOCK, CURRENT, RELEASES, history.HISTORY, *(path.name for path in directory.leftovers())}
+    names = set(os.listdir(directory.path)) - made
+    with suppress(FileNotFoundError):
+        names |= {f"{RELEASES}/{name}" for name in set(os.listdir(directory.path / RELEASES)) - set(directory.names())}
+    if names:
+        listed = ", ".join(sorted(names)[:5])
+        raise PublishError(
+            f"{directory.path} holds what no publisher made ({listed}); look at it, and remove it yourself"
+        )
+
+
 def remove_source(directory: Directory) -> None:
     """Remove a source with all its releases. In one's turn: the lock's file is the last to go.
 
-    :raises PublishError: something could not be removed
+    :raises PublishError: something could not be removed, or something else is there and all of it stays
     """
+    require_nothing_else(directory)
     try:
         if os.path.lexists(directory.link):
             directory.link.unlink()
-            sync(directory.path)
-        remove(directory, directory.names())
+            sync(f"{directory.path}")
         for path in directory.leftovers():
             remove_tree(path)
-        for path in (directory.path / RELEASES, history.path(directory)):
+        remove(directory, directory.names())
+        for path in (directory.path / RELEASES, history.path(directory), directory.path / LOCK):
             remove_tree(path)
+        _remove_empty(directory.path)
     except OSError as error:
         raise PublishError(f"Source '{directory.source}' could not be removed: {describe(error)}") from error
-    left = [each.name for each in directory.path.iterdir() if each.name != ".lock"]
-    if left:
-        raise PublishError(
-            f"{directory.path} holds what no publisher made ({', '.join(sorted(left)[:5])}); look at it, and remove it yourself"
-        )
-    shutil.rmtree(directory.path)
+
+
+def _remove_empty(path: Path) -> None:
+    """Remove a source's directory, unless the next publisher, who found no lock any more, has begun in it."""
+    try:
+        path.rmdir()
+    except OSError as error:
+        if error.errno != errno.ENOTEMPTY:
+            raise
 
 
 def remove_tree(path: Path) -> None:
@@ -102,11 +130,21 @@ def remove_tree(path: Path) -> None:
     if not path.is_dir() or path.is_symlink():
         path.unlink(missing_ok=True)
         return
-    directories: list[str] = []
     with ThreadPoolExecutor(THREADS) as pool:
-        for folder, below, names in os.walk(path, topdown=False):
-            links = [name for name in below if os.path.islink(os.path.join(folder, name))]
-            each(pool, os.unlink, [os.path.join(folder, name) for name in (*names, *links)])
-            directories.append(folder)
-    for folder in directories:
-        os.rmdir(folder)
+        # By open directories, for a link that somebody puts in a directory's place meanwhile leads anywhere.
+        for _folder, below, names, descriptor in os.fwalk(path, topdown=False, onerror=_raise):
+            inside = functools.partial(_remove_name, descriptor)
+            each(pool, inside, [*names, *below])
+    path.rmdir()
+
+
+def _remove_name(directory: int, name: str) -> None:
+    """Remove a file, a link or an empty directory from an open directory."""
+    try:
+        os.unlink(name, dir_fd=directory)
+    except IsADirectoryError:
+        os.rmdir(name, dir_fd=directory)
+
+
+def _raise(error: OSError) -> None:
+    raise error

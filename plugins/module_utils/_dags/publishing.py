@@ -14,6 +14,7 @@ import fcntl
 import json
 import os
 import pwd
+import re
 import socket
 import tempfile
 import time
@@ -31,8 +32,10 @@ from ansible_collections.airstack.backbone.plugins.module_utils._dags.files impo
     chown,
     describe,
     flush,
+    have_directory,
     link,
     make_directory,
+    opened_directory,
     own,
     share,
     sync,
@@ -42,6 +45,7 @@ from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.or
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.pruning import remove_tree
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.releases import (
     LINK_PREFIX,
+    LOCK,
     RELEASES,
     STAGING_PREFIX,
     Directory,
@@ -51,8 +55,6 @@ from ansible_collections.airstack.backbone.plugins.module_utils._dags.releases i
     reusable,
 )
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.tree import MANIFEST, METADATA, Entry, tree_hash
-
-LOCK = ".lock"
 
 LOCK_SECONDS = 60
 """How long one publisher waits for another of the same source."""
@@ -98,8 +100,12 @@ def locked(directory: Directory, attributes: Attributes, seconds: float = LOCK_S
     """
     until = time.monotonic() + seconds
     while True:
-        make_directory(directory.path, attributes, may_exist=True)
-        lock = os.open(directory.path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        directory.require_no_links()
+        have_directory(directory.path, attributes)
+        try:
+            lock = os.open(directory.path / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError:  # removed with the source in between
+            continue
         try:
             _wait_for(lock, until, directory, seconds)
             if _is_still(lock, directory.path / LOCK):
@@ -161,33 +167,62 @@ def publish(
     name = release_name(tree, origin.get("commit"))
     if is_published(directory, name, tree):
         return Published(name, False, 0)
-    make_directory(directory.path / RELEASES, attributes, may_exist=True)
+    metadata = {
+        "release": name,
+        "source": directory.source,
+        "tree": tree,
+        "files": len(content.entries),
+        "bytes": sum(entry.size for entry in content.entries),
+        "published": history.now().isoformat(),
+        **origin,
+    }
+    have_directory(directory.path / RELEASES, attributes)
     staging = Path(tempfile.mkdtemp(prefix=STAGING_PREFIX, dir=directory.path))
     try:
-        with timer.phase("write"):
-            # Before anything is made in it: a directory that is not setgid gives files the process's own group.
-            own(staging, attributes, attributes.directory_mode)
-            written, made = _fill(directory, staging, content, attributes)
-            metadata = {
-                "release": name,
-                "source": directory.source,
-                "tree": tree,
-                "files": len(content.entries),
-                "bytes": sum(entry.size for entry in content.entries),
-                "published": history.now().isoformat(),
-                **origin,
-            }
-            write_text(staging / METADATA, json.dumps(metadata, indent=2) + "\n", attributes)
-        with timer.phase("flush"):
-            flush(staging, [*made, METADATA, MANIFEST, "."])
+        with opened_directory(staging) as descriptor:
+            written = _stage(directory, descriptor, content, attributes, metadata, timer)
         os.rename(staging, directory.release(name))
-        sync(directory.path / RELEASES)
+        sync(f"{directory.path / RELEASES}")
     except OSError as error:
-        raise PublishError(f"Release {name} could not be written to {directory.path}: {describe(error)}") from error
+        raise PublishError(f"Release {name} could not be written to {directory.path}: {_plain(error)}") from error
     finally:
         with suppress(OSError):  # the next publisher removes it then
             remove_tree(staging)
     return Published(name, True, written)
+
+
+def _stage(
+    directory: Directory,
+    descriptor: int,
+    content: Content,
+    attributes: Attributes,
+    metadata: Mapping[str, Any],
+    timer: Timer,
+) -> int:
+    """Make all of a release in an open directory, have it on disk, and return the number of bytes written.
+
+    Only this process gets into it until it is complete, and its name is not asked again: somebody else may own the
+    directory that it is in, and put a link in its place.
+    """
+    root = _inside(descriptor)
+    with timer.phase("write"):
+        # Not setgid either, so that what is made in it gets this process's own group.
+        os.fchmod(descriptor, 0o700)
+        written, made = _fill(directory, root, content, attributes)
+        write_text(root / METADATA, json.dumps(metadata, indent=2) + "\n", attributes)
+        own(descriptor, attributes, attributes.directory_mode)
+    with timer.phase("flush"):
+        flush(root, [*made, METADATA, MANIFEST, "."])
+    return written
+
+
+def _inside(descriptor: int) -> Path:
+    """Return a path of an open directory (proc(5)), for calls that take none but paths."""
+    return Path(f"/proc/self/fd/{descriptor}")
+
+
+def _plain(error: OSError) -> str:
+    return re.sub(r"/proc/self/fd/\d+/", "", describe(error))
 
 
 def set_current(directory: Directory, event: history.Event, attributes: Attributes) -> None:
@@ -201,9 +236,9 @@ def set_current(directory: Directory, event: history.Event, attributes: Attribut
     try:
         history.note(directory, event, attributes)
         os.symlink(f"{RELEASES}/{event.release}", temporary)
-        chown(temporary, attributes)
+        chown(f"{temporary}", attributes)
         os.replace(temporary, directory.link)
-        sync(directory.path)
+        sync(f"{directory.path}")
     except OSError as error:
         with suppress(OSError):
             temporary.unlink()
@@ -226,11 +261,11 @@ def _fill(directory: Directory, staging: Path, content: Content, attributes: Att
     directories = _directories(content.entries)
     with ThreadPoolExecutor(parallel.THREADS) as pool:
         for level in directories:
-            parallel.each(pool, lambda path: make_directory(staging / path, attributes), level)
+            parallel.each(pool, lambda path: make_directory(f"{staging}/{path}", attributes), level)
         written = content.write(pool, wanted, attributes)
-        parallel.each(pool, lambda each: share(kept[each.content].path, f"{staging}/{each.path}"), shared)
+        is_linked = parallel.each(pool, lambda each: share(kept[each.content].path, f"{staging}/{each.path}"), shared)
         links = [entry for entry in content.entries if entry.kind == "l"]
-        parallel.each(pool, lambda each: link(str(each.target), staging / each.path, attributes), links)
+        parallel.each(pool, lambda each: link(str(each.target), f"{staging}/{each.path}", attributes), links)
         new = [entry for entry in content.entries if entry.content not in kept]
         times = dict(
             zip((entry.path for entry in new), parallel.each(pool, lambda each: _modified(staging / each.path), new))
@@ -240,6 +275,7 @@ def _fill(directory: Directory, staging: Path, content: Content, attributes: Att
     write_text(staging / MANIFEST, json.dumps(manifest, separators=(",", ":")), attributes)
     return written, [
         *(entry.path for entry in new if entry.kind != "l"),
+        *(entry.path for entry, linked in zip(shared, is_linked) if not linked),
         *(path for level in directories for path in level),
     ]
 

@@ -28,13 +28,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ansible_collections.airstack.backbone.plugins.module_utils._dags import parallel
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.files import Attributes
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.files import Attributes, read_file
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.origin import Known, Revision
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.tree import MANIFEST, METADATA, Entry
 
 SENTINEL = ".airflow-dag-storage"
 RELEASES = "releases"
 CURRENT = "current"
+LOCK = ".lock"
 STAGING_PREFIX = ".staging-"
 LINK_PREFIX = ".current-"
 TRASH_PREFIX = ".trash-"
@@ -107,8 +108,8 @@ class Directory:
     def metadata(self, name: str) -> dict[str, Any] | None:
         """Return what a release says about itself, or None where there is no such release."""
         try:
-            with (self.release(name) / METADATA).open(encoding="utf-8") as file:
-                return dict(json.load(file))
+            metadata = dict(json.loads(read_file(self.release(name) / METADATA)))
+            return {**metadata, "tree": str(metadata.get("tree")), "files": int(metadata.get("files", 0))}
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValueError, TypeError) as error:
@@ -122,8 +123,8 @@ class Directory:
         if name is None:
             return []
         try:
-            with (self.release(name) / MANIFEST).open(encoding="utf-8") as file:
-                return [Recorded(Entry(*entry), int(mtime_ns), mark) for entry, mtime_ns, mark in json.load(file)]
+            listed = json.loads(read_file(self.release(name) / MANIFEST))
+            return [Recorded(Entry(*entry), int(mtime_ns), mark) for entry, mtime_ns, mark in listed]
         except (OSError, ValueError, TypeError):
             return []
 
@@ -133,8 +134,18 @@ class Directory:
             return sorted(self.path / name for name in os.listdir(self.path) if name.startswith(LEFTOVERS))
         return []
 
+    def require_no_links(self) -> None:
+        """Raise `PublishError` where the releases are elsewhere: what a link leads to is not the publisher's."""
+        for path in (self.path, self.path / RELEASES):
+            if path.is_symlink():
+                raise PublishError(f"{path} is a symbolic link, and leads out of the source's directory; remove it")
+
     def names(self) -> list[str]:
-        """Return the names of all releases, sorted; what else lies beside them is left out."""
+        """Return the names of all releases, sorted; what else lies beside them is left out.
+
+        :raises PublishError: they are somewhere else
+        """
+        self.require_no_links()
         try:
             with os.scandir(self.path / RELEASES) as found:
                 return sorted(each.name for each in found if each.is_dir(follow_symlinks=False))

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.files import read_file
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.releases import Changes, Directory, compare
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.tree import Entry
 
@@ -18,6 +19,9 @@ LISTED_FILES = 100
 DIFF_BYTES = 64 * 1024
 DIFF_FILES = 50
 """The largest file, and the number of files, whose text a diff shows."""
+
+DIFF_SIZE = 1 << 20
+"""Characters of text after which a diff shows no more of a source: all of it goes through Ansible's one result."""
 
 Read = Callable[[Entry], "bytes | None"]
 
@@ -33,9 +37,7 @@ class Version(NamedTuple):
 def released(directory: Directory, name: str | None) -> Version:
     """A release as it is on disk."""
     root = directory.release(name) if name else Path()
-    return Version(
-        name, [each.entry for each in directory.manifest(name)], lambda entry: (root / entry.path).read_bytes()
-    )
+    return Version(name, [each.entry for each in directory.manifest(name)], lambda entry: read_file(root / entry.path))
 
 
 def counted(before: Version, after: Version) -> dict[str, Any]:
@@ -65,9 +67,11 @@ def differences(source: str, before: Version, after: Version) -> list[dict[str, 
     found: list[dict[str, str]] = [{"prepared": "\n".join(lines) + "\n"}]
     old = {entry.path: entry for entry in before.entries}
     new = {entry.path: entry for entry in after.entries}
+    shown = 0
     for _sign, path in signs[:DIFF_FILES]:
         texts = _text(old.get(path), before.read), _text(new.get(path), after.read)
-        if texts[0] is not None and texts[1] is not None:
+        shown += sum(len(text or "") for text in texts)
+        if texts[0] is not None and texts[1] is not None and shown <= DIFF_SIZE:
             found.append(
                 {
                     "before_header": f"{source}/{before.name}/{path}" if path in old else "/dev/null",

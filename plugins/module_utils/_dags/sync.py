@@ -9,9 +9,11 @@ before any of them is. In check mode both only say what they would do.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from ansible_collections.airstack.backbone.plugins.module_utils._dags import history, pruning
@@ -42,6 +44,9 @@ from ansible_collections.airstack.backbone.plugins.module_utils._dags.report imp
     unchanged,
 )
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.tree import Entry, SourceProblems, tree_hash
+
+PATH_MAX = 4095
+"""Bytes of a whole path, without its end (limits.h)."""
 
 
 @dataclass
@@ -151,7 +156,7 @@ def switch(job: Job, staged: Staged, action: str = history.PUBLISHED) -> dict[st
     :raises PublishError: and the current one is as it was
     """
     name = staged.name
-    if job.directory.current() == staged.before.name == name and not _outdated(job):
+    if job.directory.current() == staged.before.name == name and not _outdated(job, name):
         return told(job, staged)
     with job.turn(), job.timer.phase("switch"):
         previous = job.directory.current()
@@ -161,7 +166,7 @@ def switch(job: Job, staged: Staged, action: str = history.PUBLISHED) -> dict[st
                 raise PublishError(f"release {name} went while it was to become the current one; run this again")
             event = history.Event(name, action, history.now().isoformat(), job.publisher)
             set_current(job.directory, event, job.attributes)
-        pruned = _prune(job)
+        pruned = _prune(job, name)
     if previous != staged.before.name and not job.is_check:
         staged = _found(job, name, staged.revision)
     result = told(job, staged)
@@ -208,7 +213,9 @@ def remove(job: Job, in_use: Collection[str] = ()) -> dict[str, Any]:
     if used:
         raise PublishError(f"unfinished DAG runs use its releases {_listed(used)}; let them end, or end them, before")
     is_there = job.directory.path.is_dir()
-    if is_there and not job.is_check:
+    if is_there and job.is_check:
+        pruning.require_nothing_else(job.directory)
+    elif is_there:
         with job.turn(), job.timer.phase("remove"):
             pruning.remove_source(job.directory)
     return {"changed": is_there, "release": None, "previous": current, "pruned": names, "seconds": job.timer.seconds}
@@ -226,6 +233,7 @@ def wanted(entries: Iterable[Entry], held_there: Collection[str]) -> list[Entry]
 
 def _make(job: Job, content: Content, tree: str, revision: Revision | None) -> Staged:
     commit = (revision or {}).get("commit")
+    _require_short(job.directory.release(release_name(tree, commit)), content.entries)
     origin = {"commit": commit, "publisher": job.publisher, "origin": revision}
     with job.turn():
         cleaned = _clean(job)
@@ -268,13 +276,13 @@ def _found(job: Job, name: str, revision: Revision | None = None) -> Staged:
     return Staged(name, tree, known, before, after, files, differences=tuple(shown))
 
 
-def _outdated(job: Job) -> list[str]:
-    return [] if job.retention is None else pruning.outdated(job.directory, job.retention)
+def _outdated(job: Job, current: str) -> list[str]:
+    return [] if job.retention is None else pruning.outdated(job.directory, job.retention, current)
 
 
-def _prune(job: Job) -> list[str]:
-    """Remove what need not stay, and return its names; in check mode, only that. In one's turn."""
-    names = _outdated(job)
+def _prune(job: Job, current: str) -> list[str]:
+    """Remove what need not stay beside the current one, and return its names; in check mode, only that. In one's turn."""
+    names = _outdated(job, current)
     if not job.is_check:
         pruning.remove(job.directory, names)
     return names
@@ -305,6 +313,16 @@ def _require_storage(job: Job) -> None:
 def _require_tree(job: Job, tree: str) -> None:
     if job.tree is not None and tree != job.tree:
         raise SourceProblems([f"its content has the hash {tree}, and {job.tree} is what is to be deployed"])
+
+
+def _require_short(release: Path, entries: Iterable[Entry]) -> None:
+    """Refuse what nobody could open by its whole path."""
+    room = PATH_MAX - len(os.fsencode(release)) - 1
+    long = [entry.path for entry in entries if len(entry.path.encode()) > room]
+    if long:
+        raise SourceProblems(
+            [f"{path[:100]}... is a path of more than {room} bytes, of which {release} leaves no more" for path in long]
+        )
 
 
 def _listed(names: Collection[str]) -> str:

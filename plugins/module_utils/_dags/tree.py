@@ -25,6 +25,9 @@ LISTED_PROBLEMS = 50
 CHUNK = 1 << 20
 """Bytes that are read at once of a content of any size."""
 
+DEPTH = 200
+"""Directories within one another: Python's own walks, such as Airflow's for DAGs, end at a thousand."""
+
 _UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _LINKS_FOLLOWED = 40  # as Linux does (path_resolution(7)); a longer chain cannot be followed by anybody
 
@@ -106,6 +109,8 @@ def check(entries: Iterable[Entry]) -> list[str]:
             problems.append(f"{entry.path!r} has a control character in its name, or is not UTF-8")
         if any(part in ("", ".", "..") for part in parts):
             problems.append(f"{entry.path!r} is not a plain relative path")
+        if len(parts) > DEPTH:
+            problems.append(f"{entry.path} is within more than {DEPTH} directories")
         if any("/".join(parts[:depth]) in files for depth in range(1, len(parts))):
             problems.append(f"{entry.path} is beneath something that is not a directory")
         if entry.path in RESERVED:

@@ -139,12 +139,22 @@ def test_a_rollback_to_a_release_by_name_is_done_once(storage: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[1]", '[{"release": "x"}]', "[]", "null", '[{"release":"a","action":"b","at":"c","by":"d"}]']
+    "text",
+    [
+        "",
+        "{",
+        "[1]",
+        '[{"release": "x"}]',
+        "[]",
+        "null",
+        '[{"release":"a","action":"b","at":"c","by":"d"}]',
+        '[{"release":"a","action":"b","at":"2026-11-26T10:00:00","by":"d"}]',
+    ],
 )
 def test_a_history_that_cannot_be_read_does_no_harm(storage: Path, text: str) -> None:
     first = publish(storage, {"a.py": b"1"})
     (storage / "etl/.history").write_text(text, encoding="utf-8")
-    publish(storage, {"a.py": b"2"})
+    publish(storage, {"a.py": b"2"}, retention=pruning.Retention(keep=1, minimum_age=0))
     assert roll_back(storage)["release"] == first
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
@@ -13,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 from ansible_collections.airstack.backbone.plugins.module_utils._dags import parallel
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.files import (
@@ -64,7 +66,7 @@ class DirectoryContent:
 
         def copy(each: Wanted) -> int:
             try:
-                source = (self.root / each.entry.path).open("rb", buffering=0)
+                source = open_file(self.root, each.entry.path)
             except OSError as error:
                 raise SourceProblems([f"{each.entry.path} cannot be read: {error.strerror}"]) from None
             with source:
@@ -75,7 +77,23 @@ class DirectoryContent:
 
     def read(self, entry: Entry) -> bytes:
         """Return a file's content."""
-        return (self.root / entry.path).read_bytes()
+        with open_file(self.root, entry.path) as file:
+            return file.read()
+
+
+def open_file(root: Path, path: str) -> IO[bytes]:
+    """Open a file that is beneath a directory, of which somebody else may make a link or a pipe at this moment.
+
+    :param root: with its own links resolved
+    :raises OSError: it cannot be opened, or is somewhere else
+    """
+    descriptor = os.open(root / path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    file = open(descriptor, "rb", buffering=0)  # noqa: SIM115  # the caller closes it
+    is_itself = os.readlink(f"/proc/self/fd/{descriptor}") == f"{root}/{path}".replace("//", "/")
+    if is_itself and stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return file
+    file.close()
+    raise OSError(errno.ESTALE, "it changed while it was read; publish again", path)
 
 
 def directory_to_publish(src: Path, subdirectory: str | None) -> Path:
@@ -154,7 +172,7 @@ def _read(root: Path, path: str, status: os.stat_result) -> Entry | str:
         if not stat.S_ISREG(status.st_mode):
             return f"{path} is {special(status.st_mode)}, neither a file nor a link"
         sha, size = hashlib.sha256(), 0
-        with (root / path).open("rb", buffering=0) as file:
+        with open_file(root, path) as file:
             while chunk := file.read(CHUNK):
                 sha.update(chunk)
                 size += len(chunk)

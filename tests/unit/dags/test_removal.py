@@ -1,0 +1,130 @@
+# Copyright: Contributors to airstack.backbone
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+"""Releases and sources that go: what check mode says of them, what makes them stay, and who publishes meanwhile."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.airstack.backbone.plugins.module_utils._dags import history, pruning, releases, sync
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.files import Attributes
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.releases import Directory, PublishError
+from ansible_collections.airstack.backbone.tests.unit.dags import publisher
+from ansible_collections.airstack.backbone.tests.unit.dags.trees import Tree, make
+
+MINE = Attributes(os.geteuid(), os.getegid())
+ROUNDS = 60
+
+
+@pytest.fixture(name="storage")
+def empty_storage(tmp_path: Path) -> Path:
+    storage = tmp_path / "storage"
+    storage.mkdir()
+    (storage / releases.SENTINEL).touch()
+    return storage
+
+
+def job(storage: Path, **options: Any) -> sync.Job:
+    return sync.Job(Directory(storage, "etl"), MINE, "me@here", **options)
+
+
+def publish(storage: Path, tree: Tree, **options: Any) -> dict[str, Any]:
+    source = storage.parent / f"source-{len(list(storage.parent.iterdir()))}"
+    return publisher.publish(job(storage, **options), make(source, tree))
+
+
+def compared(result: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in result.items() if key not in ("seconds", "bytes")}
+
+
+@pytest.mark.parametrize("keep", [1, 2, 3])
+@pytest.mark.parametrize("minimum_age", [-1, 0, 600])
+@pytest.mark.parametrize("last", ["new", "earlier", "same"])
+def test_check_mode_says_what_will_be_pruned(storage: Path, keep: int, minimum_age: float, last: str) -> None:
+    made = [publish(storage, {"a.py": b"%d" % number})["release"] for number in range(4)]
+    data = {"new": b"new", "earlier": b"1", "same": b"3"}[last]
+    retention = pruning.Retention(keep, minimum_age)
+    said = publish(storage, {"a.py": data}, retention=retention, is_check=True)
+    done = publish(storage, {"a.py": data}, retention=retention)
+    assert compared(said) == compared(done)
+    assert bool(done["pruned"]) == (minimum_age < 0 and keep < (4 if last != "new" else 5))
+    assert not set(done["pruned"]) & {made[3] if keep > 1 else None, done["release"]}
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "releases/notes.txt", "releases/link"])
+def test_a_source_with_something_else_in_it_stays_as_a_whole(storage: Path, name: str) -> None:
+    publish(storage, {"a.py": b"1"})
+    if name.endswith("link"):
+        (storage / "etl" / name).symlink_to("/srv")
+    else:
+        (storage / "etl" / name).touch()
+    before = sorted(storage.rglob("*"))
+    for is_check in (True, False):
+        with pytest.raises(PublishError, match=rf"holds what no publisher made \({name}\)"):
+            sync.remove(job(storage, is_check=is_check))
+    assert sorted(storage.rglob("*")) == before
+
+
+def test_who_begins_to_publish_when_the_lock_goes_keeps_the_directory(
+    storage: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(storage, {"a.py": b"1"})
+    real = pruning._remove_empty
+
+    def remove_late(path: Path) -> None:
+        monkeypatch.undo()
+        publish(storage, {"b.py": b"2"})
+        real(path)
+
+    monkeypatch.setattr(pruning, "_remove_empty", remove_late)
+    assert sync.remove(job(storage))["changed"] is True
+    assert (storage / "etl/current/b.py").read_bytes() == b"2"
+
+
+def test_removed_and_published_and_killed_at_any_moment_a_source_is_whole_or_not_there(
+    storage: Path, tmp_path: Path
+) -> None:
+    sources = [
+        make(tmp_path / f"v{version}", {f"d{number % 3}/{number}.py": b"%d" % version for number in range(40)})
+        for version in range(3)
+    ]
+    directory = Directory(storage, "etl")
+    retention = pruning.Retention(keep=1, minimum_age=-1)
+    luck = random.Random(5)
+
+    def work(turn: int) -> None:
+        if turn % 4 == 3:
+            sync.remove(job(storage))
+        elif turn % 4 == 2 and len(directory.names()) > 1:
+            mine = job(storage, retention=retention)
+            sync.switch(mine, sync.earlier(mine), history.ROLLED_BACK)
+        else:
+            publisher.publish(job(storage, retention=retention if turn % 2 else None), sources[turn % 3])
+
+    killed_at_work = 0
+    for turn in range(ROUNDS):
+        process = os.fork()
+        if process == 0:
+            try:
+                work(turn)
+            finally:
+                os._exit(0)
+        time.sleep(luck.uniform(0, 0.03))
+        os.kill(process, signal.SIGKILL)
+        _number, status = os.waitpid(process, 0)
+        killed_at_work += os.WIFSIGNALED(status)
+        current = directory.current()
+        assert current is None or len(list(directory.release(current).glob("d*/*.py"))) == 40
+    assert killed_at_work > ROUNDS / 10
+    publish(storage, {"a.py": b"1"}, retention=retention)
+    assert sorted(each.name for each in (storage / "etl").iterdir()) == [".history", ".lock", "current", "releases"]
+    sync.remove(job(storage))
+    assert not (storage / "etl").exists()
