@@ -69,6 +69,7 @@ class Story:
         self.storage = pathlib.PurePosixPath(platform.plan["dag_storage"]["path"], self.source["name"])
         self.commits: list[str] = []
         self.releases: list[str] = []
+        self.runs: dict[str, dict[str, t.Any]] = {}
 
     def variables(self, **more: t.Any) -> dict[str, t.Any]:
         origin = {"repository": self.repository.url, "version": "main", "subdirectory": "dags"}
@@ -170,13 +171,25 @@ def test_a_run_ends_with_the_code_that_it_began_with(story: Story, half_way: dic
 
 def test_the_next_run_has_the_new_code_and_after_a_rollback_the_old(story: Story, half_way: dict[str, t.Any]) -> None:
     assert half_way
-    new = story.trigger()
+    new = story.runs["new"] = story.trigger()
     output = story.run_playbook(ROLLBACK)
     assert story.current() == story.releases[0]
     assert f"{story.source['name']}: {story.releases[0]} instead of {story.releases[1]}" in output
     old = story.trigger()
     assert [story.ended(run) for run in (new, old)] == ["success", "success"]
     assert [story.returned(run, "second") for run in (new, old)] == ["v2", "v1"]
+
+
+def test_a_run_that_is_cleared_when_its_release_is_gone_says_so(story: Story, half_way: dict[str, t.Any]) -> None:
+    assert half_way
+    run, gone = story.runs["new"], story.releases[1]
+    story.on_publisher(f"rm -r {story.storage}/releases/{gone}")
+    what = {"dry_run": False, "dag_run_id": run["dag_run_id"], "task_ids": ["second"], "only_failed": False}
+    story.airflow.ask("POST", "dags/release_story/clearTaskInstances", {**what, "run_on_latest_version": False})
+    assert story.ended(run) == "failed"
+    log = story.airflow.log(story.task(run, "second"))
+    assert f"Release {gone} of source '{story.source['name']}' is gone from" in log
+    assert "Publish it again" in log
 
 
 def test_what_cannot_be_imported_is_not_released(story: Story, half_way: dict[str, t.Any]) -> None:

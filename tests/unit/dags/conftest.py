@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git import GitOrigin
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git.origin import GitOrigin
 from ansible_collections.airstack.backbone.tests.unit.dags.git_servers import Upstream
 
 

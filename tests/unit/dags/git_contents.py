@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git import GitOrigin
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git_content import GitContent
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git.content import GitContent
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git.origin import GitOrigin
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.origin import Known
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.tree import SourceProblems
 from ansible_collections.airstack.backbone.tests.unit.dags.trees import Executable, Link

@@ -28,8 +28,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.files import Attributes, Wanted
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins import members
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.archive import ArchiveOrigin
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.archive import members
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.archive.origin import ArchiveOrigin
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.directory import scan
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.origin import Origin
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.spool import SpooledContent

@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.files import Attributes, Wanted
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.directory import scan
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git import GitOrigin
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git_access import GitAccess
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git.access import GitAccess
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git.origin import GitOrigin
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.origin import Known
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.tree import Entry, SourceProblems
 from ansible_collections.airstack.backbone.tests.unit.dags.git_contents import (

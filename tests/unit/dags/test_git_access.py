@@ -16,14 +16,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git import GitOrigin
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git_access import (
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git.access import (
     Address,
     GitAccess,
     parse_address,
     resolve,
 )
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git_errors import GitFailed, explain
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git.errors import GitFailed, explain
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git.origin import GitOrigin
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.tree import SourceProblems
 from ansible_collections.airstack.backbone.tests.unit.dags.git_contents import problems_of, published
 from ansible_collections.airstack.backbone.tests.unit.dags.git_servers import (

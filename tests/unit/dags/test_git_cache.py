@@ -18,9 +18,9 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.files import Attributes, Wanted
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins import git_cache
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git import GitOrigin
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git_process import LONGEST
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git import cache as git_cache
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git.origin import GitOrigin
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git.process import LONGEST
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.origin import Known
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.tree import SourceProblems
 from ansible_collections.airstack.backbone.tests.unit.dags.git_contents import (
@@ -153,7 +153,7 @@ def test_a_cache_that_cannot_be_healed_is_told(upstream: Upstream, cache: Path) 
 WORKER = """
 import sys
 from pathlib import Path
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git import GitOrigin
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git.origin import GitOrigin
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.tree import tree_hash
 print("begins", flush=True)
 with GitOrigin(sys.argv[1], Path(sys.argv[2]), sys.argv[3] or None).open({}) as content:

@@ -16,10 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.files import Attributes, Wanted
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git import GitOrigin
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git_access import GitAccess
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git_lfs import Pointer, read_pointer
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git_modules import module_addresses
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git.access import GitAccess
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git.lfs import Pointer, read_pointer
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git.modules import module_addresses
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git.origin import GitOrigin
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.origin import Known
 from ansible_collections.airstack.backbone.tests.unit.dags.git_contents import problems_of, published
 from ansible_collections.airstack.backbone.tests.unit.dags.git_servers import Site, Upstream, daemon, git, pointer, web

@@ -29,12 +29,12 @@ from ansible_collections.airstack.backbone.plugins.module_utils._dags.files impo
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins import spool
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.directory import scan
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.origin import Known, Origin
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.s3 import S3Origin
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.s3_client import (
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.s3.client import (
     Address,
     Connection,
     parse_address,
 )
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.s3.origin import S3Origin
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.tree import SourceProblems
 from ansible_collections.airstack.backbone.tests.unit.dags.trees import Link, Tree, make, read
 

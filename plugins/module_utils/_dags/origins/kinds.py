@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.arguments import given_origin
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.archive import ArchiveOrigin
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.archive.origin import ArchiveOrigin
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.directory import DirectoryOrigin
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git import GitOrigin
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git_access import GitAccess
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git.access import GitAccess
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git.origin import GitOrigin
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.origin import Origin
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.s3 import S3Origin
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.s3_client import Connection, parse_address
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.s3.client import Connection, parse_address
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.s3.origin import S3Origin
 
 Options = Mapping[str, Any]
 

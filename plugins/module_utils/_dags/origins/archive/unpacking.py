@@ -9,7 +9,7 @@ import hashlib
 import stat
 from typing import IO
 
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.members import (
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.archive.members import (
     COPY,
     DIRECTORY,
     FILE,

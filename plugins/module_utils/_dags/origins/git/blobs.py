@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git_errors import CacheBroken
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git_process import Git, stop
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git.errors import CacheBroken
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git.process import Git, stop
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.tree import CHUNK
 
 _BATCH = (

@@ -14,10 +14,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git_access import Address, parse_address
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git_cache import Repository, locked
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git_errors import GitFailed
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git_process import LONGEST, GitFor
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git.access import Address, parse_address
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git.cache import Repository, locked
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git.errors import GitFailed
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git.process import LONGEST, GitFor
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.tree import CHUNK, SourceProblems
 
 POINTER_SIZE = 1024

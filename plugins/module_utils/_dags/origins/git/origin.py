@@ -14,26 +14,26 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.files import describe
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git_access import (
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git.access import (
     PORTS,
     Address,
     GitAccess,
     environments,
     parse_address,
 )
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git_cache import (
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git.cache import (
     Cache,
     Repository,
     mark_broken,
 )
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git_content import (
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git.content import (
     GitContent,
     Streams,
     read_content,
 )
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git_errors import CacheBroken
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git_modules import Collector
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git_process import Git, GitFor
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git.errors import CacheBroken
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git.modules import Collector
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git.process import Git, GitFor
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.origin import Known
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.selection import (
     Selection,

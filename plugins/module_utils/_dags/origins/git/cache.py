@@ -25,9 +25,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git_blobs import Blobs
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git_errors import CacheBroken, GitFailed
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git_process import LONGEST, Git
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git.blobs import Blobs
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git.errors import CacheBroken, GitFailed
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git.process import LONGEST, Git
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.selection import LISTED_NAMES, shown
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.tree import SourceProblems
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git_access import (
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git.access import (
     PORTS,
     Address,
     GitAccess,

@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.members import readable
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.archive.members import readable
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.archive.unpacking import unpack
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.origin import Known
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.selection import select, shown
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.spool import SpooledContent, spooled
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.unpacking import unpack
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.tree import CHUNK, SourceProblems
 
 _Status = tuple[int, int, int, int, int]

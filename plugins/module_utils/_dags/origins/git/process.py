@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git_access import Address, GitAccess
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git_errors import explain
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git.access import Address, GitAccess
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git.errors import explain
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.tree import CHUNK, SourceProblems
 
 LONGEST = 30

@@ -14,16 +14,16 @@ from dataclasses import dataclass
 from typing import IO
 
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.files import Attributes, Wanted, write_stream
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git_cache import mark_broken
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git_errors import CacheBroken
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git_lfs import (
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git.cache import mark_broken
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git.errors import CacheBroken
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git.lfs import (
     POINTER_SIZE,
     Pointer,
     fetched,
     read_pointer,
 )
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git_modules import File
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git_process import GitFor
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git.modules import File
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git.process import GitFor
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.origin import Known
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.selection import misplaced, unfit
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.tree import (

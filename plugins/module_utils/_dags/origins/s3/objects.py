@@ -10,7 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.s3_client import (
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.s3.client import (
     ATTEMPTS,
     CHANGED,
     GONE,

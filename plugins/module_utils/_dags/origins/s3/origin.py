@@ -16,22 +16,22 @@ from typing import Any
 
 from ansible_collections.airstack.backbone.plugins.module_utils._dags import parallel
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.files import Attributes, Wanted
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.archive import require_digest
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.archive.origin import require_digest
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.archive.unpacking import unpack
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.origin import Content, Known
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.s3_client import (
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.s3.client import (
     Address,
     Connection,
     Unreachable,
     asking,
 )
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.s3_objects import Bucket, Object
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.s3.objects import Bucket, Object
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.selection import Selection, select
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.spool import (
     Spool,
     SpooledContent,
     spooled,
 )
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.unpacking import unpack
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.tree import Entry, SourceProblems
 
 

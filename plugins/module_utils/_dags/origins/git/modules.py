@@ -10,17 +10,17 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git_access import (
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git.access import (
     Address,
     parse_address,
     resolve,
 )
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git_cache import (
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git.cache import (
     SUBMODULE,
     Item,
     Repository,
 )
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git_errors import CacheBroken
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git.errors import CacheBroken
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.selection import Selection
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.tree import SourceProblems
 
