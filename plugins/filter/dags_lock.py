@@ -31,6 +31,30 @@ def dags_differing(
     return parity.differing(_parse(first, origins[0]), _parse(second, origins[1]), only)
 
 
+def dags_lock_problems(content: str, origin: str = lock.FILE) -> list[str]:
+    """Why an environment's lock cannot be written on."""
+    try:
+        _ = lock.parse(content, origin) if content.strip() else None
+    except lock.LockError as error:
+        return [str(error)]
+    return []
+
+
+def dags_follow_problems(plan: Mapping[str, Any], content: str, origin: str, versions: Sequence[str] = ()) -> list[str]:
+    """Why an environment cannot deploy what another one's lock says."""
+    if not content.strip():
+        missing = (
+            f"airflow_dags_lock_from says that these are the DAGs of {origin}, and there is no such file, or nothing in"
+            " it: deploy to its environment first, or correct the path, which begins in the inventory's directory."
+        )
+        return [missing]
+    try:
+        problems = wanted.follow_problems(plan, lock.parse(content, origin), versions)
+    except lock.LockError as error:
+        return [str(error)]
+    return [str(wanted.LockProblems(problems, origin))] if problems else []
+
+
 def _parse(content: str, origin: str) -> dict[str, Any]:
     try:
         return lock.parse(content, origin)
@@ -45,6 +69,8 @@ class FilterModule:
         """Names of the filters, as playbooks use them."""
         return {
             "dags_differing": dags_differing,
+            "dags_follow_problems": dags_follow_problems,
+            "dags_lock_problems": dags_lock_problems,
             "dags_lock_text": dags_lock_text,
             "dags_parity": dags_parity,
         }

@@ -59,7 +59,7 @@ class LockError(Exception):
     def __init__(self, origin: str, problems: Sequence[str]) -> None:
         self.problems = list(problems)
         listed = [f"- {problem}" for problem in self.problems]
-        advice = "Take the file from version control, or deploy all sources again without it."
+        advice = "Take the file from version control, or remove it and deploy all sources of its environment again."
         super().__init__("\n".join([f"{origin} is not a lock as playbooks/dags.yml writes it:", *listed, advice]))
 
 

@@ -17,10 +17,10 @@ Records = list[dict[str, Any]]
 class LockProblems(Exception):
     """The sources cannot be what another environment's lock says; `problems` says why."""
 
-    def __init__(self, problems: Sequence[str]) -> None:
+    def __init__(self, problems: Sequence[str], origin: str = "the lock") -> None:
         self.problems = list(problems)
         listed = "\n".join(f"- {problem}" for problem in self.problems)
-        super().__init__(f"These DAGs cannot be deployed as the lock says; nothing was changed.\n{listed}")
+        super().__init__(f"These DAGs cannot be deployed as {origin} says; nothing was changed.\n{listed}")
 
 
 def chosen(plan: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -44,9 +44,7 @@ def wanted(plan: Mapping[str, Any], secrets: Mapping[str, str], locked: Mapping[
     """
     records = [_record(source) for source in chosen(plan)]
     if locked is not None:
-        names = {record["name"] for record in records}
-        of_these = locked["sources"].items() if plan["dags_only"] is None else _among(locked["sources"], names)
-        records, problems = pinned(records, {**locked, "sources": dict(of_these)})
+        records, problems = _pinned(plan, locked)
         if problems:
             raise LockProblems(problems)
     options = {source["name"]: source["secret"] for source in plan["sources"] if source["secret"]}
@@ -56,6 +54,20 @@ def wanted(plan: Mapping[str, Any], secrets: Mapping[str, str], locked: Mapping[
         else record
         for record in records
     ]
+
+
+def follow_problems(plan: Mapping[str, Any], locked: Mapping[str, Any], versions: Collection[str] = ()) -> list[str]:
+    """What keeps the sources from being what another environment's lock says.
+
+    versions: the sources of which somebody asked for a version of their own.
+    """
+    there = locked["environment"]
+    asked = [
+        f"source {name}: airflow_dags_versions asks for a version of it, and the lock says which; leave it out, or deploy"
+        f" that version to {there} first"
+        for name in sorted(versions)
+    ]
+    return [*_pinned(plan, locked)[1], *asked]
 
 
 def new(results: Mapping[str, Mapping[str, Any]]) -> Records:
@@ -85,6 +97,13 @@ def locked_text(
 ) -> str:
     """The lock file after a deployment. results: of dag_sync, by source."""
     return lock.text(lock.lock(plan["environment"], described(plan), results, before))
+
+
+def _pinned(plan: Mapping[str, Any], locked: Mapping[str, Any]) -> tuple[Records, list[str]]:
+    records = [_record(source) for source in chosen(plan)]
+    names = {record["name"] for record in records}
+    of_these = locked["sources"].items() if plan["dags_only"] is None else _among(locked["sources"], names)
+    return pinned(records, {**locked, "sources": dict(of_these)})
 
 
 def _among(sources: Mapping[str, Any], names: Collection[str]) -> list[tuple[str, Any]]:

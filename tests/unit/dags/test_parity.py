@@ -75,6 +75,61 @@ def test_a_file_that_is_no_lock_is_named() -> None:
         dags_lock.dags_parity(text(ACCEPTANCE), "", ["acceptance/dags.lock.yml", "prod/dags.lock.yml"])
 
 
+REFUSED = "These DAGs cannot be deployed as f says; nothing was changed.\n"
+PLAN: Lock = {
+    "environment": "production",
+    "sources": [
+        {"name": source["name"], "origin": {key: source[key] for key in source if key != "name"}} for source in SOURCES
+    ],
+    "dags_only": None,
+}
+
+
+@pytest.mark.parametrize(
+    ("content", "problems"),
+    [
+        ("", []),
+        (text(ACCEPTANCE), []),
+        ("x: [", ["f is not a lock as playbooks/dags.yml writes it:\n- it is no YAML: while parsing a flow node"]),
+    ],
+)
+def test_a_file_that_cannot_be_written_on_is_told(content: str, problems: list[str]) -> None:
+    found = dags_lock.dags_lock_problems(content, "f")
+    assert [message[: len(problem)] for message, problem in zip(found, problems, strict=True)] == problems
+
+
+@pytest.mark.parametrize(
+    ("content", "plan", "versions", "problems"),
+    [
+        (text(ACCEPTANCE), PLAN, [], []),
+        (text(locked(etl=entry("etl"))), {**PLAN, "dags_only": ["etl"]}, [], []),
+        ("", PLAN, [], ["airflow_dags_lock_from says that these are the DAGs of f, and there is no such file"]),
+        ("[]", PLAN, [], ["f is not a lock as playbooks/dags.yml writes it:\n- inventory: found "]),
+        (
+            text(ACCEPTANCE),
+            PLAN,
+            ["etl"],
+            [
+                f"{REFUSED}- source etl: airflow_dags_versions asks for a version of it, and the lock says which; ",
+            ],
+        ),
+        (
+            text(locked(etl=entry("etl", subdirectory=None))),
+            {**PLAN, "dags_only": ["etl", "ml"]},
+            [],
+            [
+                f"{REFUSED}- source ml: acceptance has not deployed it; deploy it there first\n- source etl: it is described",
+            ],
+        ),
+    ],
+)
+def test_what_keeps_an_environment_from_following_is_told(
+    content: str, plan: Lock, versions: list[str], problems: list[str]
+) -> None:
+    found = dags_lock.dags_follow_problems(plan, content, "f", versions)
+    assert [message[: len(problem)] for message, problem in zip(found, problems, strict=True)] == problems
+
+
 @pytest.mark.parametrize("before", ["", "\n", text(locked(etl=entry("etl", tree=OTHER_TREE)))])
 def test_the_text_is_that_of_the_lock_after_the_deployment(before: str) -> None:
     results = {"etl": {"release": f"{COMMIT[:12]}-{TREE[:16]}", "tree": TREE, "commit": COMMIT}}
@@ -154,3 +209,11 @@ def test_the_playbook_names_every_file_that_is_missing(folder: pathlib.Path) -> 
     assert run.returncode != 0
     assert "- airflow_parity_from is not given\n" in run.stdout
     assert "- airflow_parity_to is not given\n" in run.stdout
+
+
+def test_the_playbook_says_what_is_wrong_with_a_file(folder: pathlib.Path) -> None:
+    (folder / "prod" / "dags.lock.yml").write_text("x: [", encoding="utf-8")
+    run = parity(folder, "airflow_parity_from=acceptance", "airflow_parity_to=prod")
+    assert run.returncode != 0
+    assert f"{folder}/prod/dags.lock.yml is not a lock as playbooks/dags.yml writes it:\n" in run.stdout
+    assert "filter plugin" not in run.stdout + run.stderr
