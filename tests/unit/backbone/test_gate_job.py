@@ -124,6 +124,10 @@ class TestOptions:
         assert job.sources == (Source("etl", tmp_path, 2.0),)
         assert job.known_pools == ("default_pool", "x", "y")
 
+    @pytest.mark.parametrize("given", ["x", "x,default_pool", "default_pool,x,x"])
+    def test_a_pool_is_known_once(self, tmp_path: Path, given: str) -> None:
+        assert options("--source", f"etl={tmp_path}", "--pools", given).known_pools == ("default_pool", "x")
+
     def test_without_queues_and_pools_nothing_is_judged_of_them(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -97,7 +97,7 @@ class Job:
             routing=routing,
             sources=_sources(data.get("sources"), known),
             dags_elsewhere=elsewhere,
-            known_pools=None if pools is None else (ALWAYS_THERE, *pools),
+            known_pools=None if pools is None else tuple(dict.fromkeys((ALWAYS_THERE, *pools))),
             settings=settings,
             timeout=_positive(data, "timeout", TIMEOUT),
             jobs=math.ceil(_positive(data, "jobs", len(os.sched_getaffinity(0)))),
