@@ -290,6 +290,11 @@ sources:
       type: list
       elements: str
       sample: []
+    left:
+      description: What could not be removed, and why. It is out of its readers' way, and tried again the next time.
+      type: list
+      elements: str
+      sample: []
     seconds:
       description: Seconds by phase on the managed host.
       type: dict
@@ -370,23 +375,30 @@ def main() -> None:
 def _results(module: AnsibleModule, sources: list[Source], jobs: list[sync.Job]) -> dict[str, Any]:
     state = module.params["state"]
     if state == "absent":
-        return _told(sources, _each(module, jobs, sources, lambda job, source: sync.remove(job, source["in_use"])))
+        return _told(
+            module, sources, _each(module, jobs, sources, lambda job, source: sync.remove(job, source["in_use"]))
+        )
     missing = _missing(module, sources, jobs)
     if missing:
         return {"changed": True, "missing": missing}
     staged = _each(module, jobs, sources, lambda job, source: _stage(job, source, state, module.params["cache"]))
     if state == "staged":
-        return _told(sources, [sync.told(job, each) for job, each in zip(jobs, staged)])
+        return _told(module, sources, [sync.told(job, each) for job, each in zip(jobs, staged)])
     action = history.ROLLED_BACK if state == "rolled_back" else history.PUBLISHED
     by_name = {source["name"]: each for source, each in zip(sources, staged)}
     return _told(
-        sources, _each(module, jobs, sources, lambda job, source: sync.switch(job, by_name[source["name"]], action))
+        module,
+        sources,
+        _each(module, jobs, sources, lambda job, source: sync.switch(job, by_name[source["name"]], action)),
     )
 
 
-def _told(sources: Sequence[Source], results: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _told(module: AnsibleModule, sources: Sequence[Source], results: Sequence[dict[str, Any]]) -> dict[str, Any]:
     by_name = {source["name"]: result for source, result in zip(sources, results)}
     found = {"changed": any(result["changed"] for result in results), "sources": by_name}
+    for name, result in by_name.items():
+        for left in result.get("left", []):
+            module.warn(f"Source '{name}': {left}. It is tried again the next time.")
     differences = [each for result in results for each in result.pop("diff", [])]
     return {**found, "diff": differences} if differences else found
 
@@ -431,7 +443,7 @@ def _each(
             msg="\n".join(str(error) for error in refused),
             problems=[problem for error in refused for problem in error.problems],
             is_outdated=all(error.is_outdated for error in refused),
-            **(_told(*zip(*done)) if done else {}),
+            **(_told(module, *zip(*done)) if done else {}),
         )
     return answers
 

@@ -9,11 +9,12 @@ import datetime
 import errno
 import functools
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from ansible_collections.airstack.backbone.plugins.module_utils._dags import history
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.files import describe, opened_directory, sync
@@ -68,19 +69,44 @@ def _age(directory: Directory, name: str, events: Sequence[history.Event]) -> fl
     return (history.now() - ended).total_seconds()
 
 
-def remove(directory: Directory, names: Sequence[str]) -> None:
-    """Remove releases, each in one step for its readers. In one's turn.
+class Removed(NamedTuple):
+    """Names of what was removed, and why the rest was not: it is tried again by the next publisher.
 
-    :raises PublishError: one could not be removed; what is left of it has another name, and is a leftover
+    On NFS, for instance, a directory stays for as long as a process of the same host has one of its files open.
     """
-    for name in names:
-        trash = directory.path / f"{TRASH_PREFIX}{name}"
-        try:
-            with opened_directory(directory.path / RELEASES) as releases:
-                os.rename(name, trash, src_dir_fd=releases)
-            remove_tree(trash)
-        except OSError as error:
-            raise PublishError(f"Release {name} could not be removed: {describe(error)}") from error
+
+    names: list[str]
+    problems: list[str]
+
+
+def clean(directory: Directory) -> Removed:
+    """Remove leftovers. Only in one's turn: another publisher's work is no leftover."""
+    return _removed([path.name for path in directory.leftovers()], lambda name: remove_tree(directory.path / name))
+
+
+def remove(directory: Directory, names: Sequence[str]) -> Removed:
+    """Remove releases, each in one step for its readers. In one's turn."""
+    return _removed(names, lambda name: _remove_release(directory, name))
+
+
+def _removed(names: Sequence[str], do: Callable[[str], None]) -> Removed:
+    problems = {name: _problem(name, do) for name in names}
+    return Removed([name for name in names if not problems[name]], [each for each in problems.values() if each])
+
+
+def _problem(name: str, do: Callable[[str], None]) -> str | None:
+    try:
+        do(name)
+    except OSError as error:
+        return f"{name} could not be removed: {describe(error)}"
+    return None
+
+
+def _remove_release(directory: Directory, name: str) -> None:
+    trash = directory.path / f"{TRASH_PREFIX}{name}"
+    with opened_directory(directory.path / RELEASES) as releases:
+        os.rename(name, trash, src_dir_fd=releases)
+    remove_tree(trash)
 
 
 def require_nothing_else(directory: Directory) -> None:
@@ -106,9 +132,9 @@ def remove_source(directory: Directory) -> None:
         if os.path.lexists(directory.link):
             directory.link.unlink()
             sync(f"{directory.path}")
-        for path in directory.leftovers():
-            remove_tree(path)
-        remove(directory, directory.names())
+        problems = [*clean(directory).problems, *remove(directory, directory.names()).problems]
+        if problems:
+            raise PublishError("; ".join(problems))
         for path in (directory.path / RELEASES, history.path(directory), directory.path / LOCK):
             remove_tree(path)
         _remove_empty(directory.path)
@@ -132,18 +158,20 @@ def remove_tree(path: Path) -> None:
         return
     with ThreadPoolExecutor(THREADS) as pool:
         # By open directories, for a link that somebody puts in a directory's place meanwhile leads anywhere.
-        for _folder, below, names, descriptor in os.fwalk(path, topdown=False, onerror=_raise):
-            inside = functools.partial(_remove_name, descriptor)
-            each(pool, inside, [*names, *below])
+        for folder, below, names, descriptor in os.fwalk(path, topdown=False, onerror=_raise):
+            each(pool, functools.partial(_remove_name, folder, descriptor), [*names, *below])
     path.rmdir()
 
 
-def _remove_name(directory: int, name: str) -> None:
-    """Remove a file, a link or an empty directory from an open directory."""
+def _remove_name(folder: str, descriptor: int, name: str) -> None:
+    """Remove a file, a link or an empty directory from an open directory. Its path is for the message."""
     try:
-        os.unlink(name, dir_fd=directory)
-    except IsADirectoryError:
-        os.rmdir(name, dir_fd=directory)
+        try:
+            os.unlink(name, dir_fd=descriptor)
+        except IsADirectoryError:
+            os.rmdir(name, dir_fd=descriptor)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, f"{folder}/{name}") from None
 
 
 def _raise(error: OSError) -> None:

@@ -139,14 +139,6 @@ def _is_still(lock: int, path: Path) -> bool:
     return False
 
 
-def clean(directory: Directory) -> list[str]:
-    """Remove leftovers, and return their names. Only under the lock: another publisher's work is no leftover."""
-    found = directory.leftovers()
-    for path in found:
-        remove_tree(path)
-    return [path.name for path in found]
-
-
 def publish(
     directory: Directory,
     content: Content,
@@ -300,7 +292,7 @@ def _require_room(staging: Path, new: Sequence[Entry]) -> None:
 
 
 def _megabytes(size: int) -> str:
-    return f"{size / 1e6:.1f} MB"
+    return f"{size / 1e6:.1f} MB" if size > 1e5 else f"{size} bytes"
 
 
 def _directories(entries: Iterable[Entry]) -> list[list[str]]:

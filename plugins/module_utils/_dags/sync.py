@@ -10,7 +10,7 @@ before any of them is. In check mode both only say what they would do.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,11 +19,11 @@ from typing import Any
 from ansible_collections.airstack.backbone.plugins.module_utils._dags import history, pruning
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.files import Attributes
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.origin import Content, Origin, Revision
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.pruning import Removed
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.publishing import (
     LOCK_SECONDS,
     Published,
     Timer,
-    clean,
     locked,
     publish,
     set_current,
@@ -77,8 +77,8 @@ class Staged:
     """A release that is there or, in check mode, would be.
 
     revision: what it is of, as its origin says now. before: the release that was current then. after: what it is. files:
-    how many. is_made: whether it was not there before. cleaned: the leftovers that were removed. written: bytes.
-    differences: from the one to the other, as a diff shows them.
+    how many. is_made: whether it was not there before. cleaned: the leftovers that were removed. left: those that could
+    not be, and why. written: bytes. differences: from the one to the other, as a diff shows them.
     """
 
     name: str
@@ -88,7 +88,8 @@ class Staged:
     after: Version
     files: int
     is_made: bool = False
-    cleaned: tuple[str, ...] = ()
+    cleaned: Sequence[str] = ()
+    left: Sequence[str] = ()
     written: int = 0
     differences: tuple[dict[str, str], ...] = ()
 
@@ -172,11 +173,12 @@ def switch(job: Job, staged: Staged, action: str = history.PUBLISHED) -> dict[st
     result = told(job, staged)
     return {
         **result,
-        "changed": result["changed"] or previous != name or bool(cleaned or pruned),
+        "changed": result["changed"] or previous != name or bool(cleaned.names or pruned.names),
         "is_current": True,
         "previous": previous,
-        "cleaned": sorted({*staged.cleaned, *cleaned}),
-        "pruned": pruned,
+        "cleaned": sorted({*staged.cleaned, *cleaned.names}),
+        "pruned": pruned.names,
+        "left": [*cleaned.problems, *pruned.problems],
     }
 
 
@@ -196,6 +198,7 @@ def told(job: Job, staged: Staged) -> dict[str, Any]:
         "bytes": staged.written,
         "cleaned": list(staged.cleaned),
         "pruned": [],
+        "left": list(staged.left),
         "seconds": job.timer.seconds,
     }
     return {**result, "diff": list(staged.differences)} if job.is_diff else result
@@ -253,7 +256,8 @@ def _make(job: Job, content: Content, tree: str, revision: Revision | None) -> S
         after,
         len(content.entries),
         made.is_made,
-        tuple(cleaned),
+        cleaned.names,
+        cleaned.problems,
         made.written,
         tuple(shown),
     )
@@ -270,7 +274,8 @@ def _found(job: Job, name: str, revision: Revision | None = None) -> Staged:
     current = job.directory.current()
     if current == name:
         here = Version(name, [], lambda _entry: None)
-        return Staged(name, tree, known, here, here, files, cleaned=tuple(_clean_unless_in_use(job)))
+        cleaned = _clean_unless_in_use(job)
+        return Staged(name, tree, known, here, here, files, cleaned=cleaned.names, left=cleaned.problems)
     before, after = released(job.directory, current), released(job.directory, name)
     shown = differences(job.directory.source, before, after) if job.is_diff else []
     return Staged(name, tree, known, before, after, files, differences=tuple(shown))
@@ -280,29 +285,30 @@ def _outdated(job: Job, current: str) -> list[str]:
     return [] if job.retention is None else pruning.outdated(job.directory, job.retention, current)
 
 
-def _prune(job: Job, current: str) -> list[str]:
-    """Remove what need not stay beside the current one, and return its names; in check mode, only that. In one's turn."""
+def _prune(job: Job, current: str) -> Removed:
+    """Remove what need not stay beside the current one; in check mode, only name it. In one's turn."""
     names = _outdated(job, current)
-    if not job.is_check:
-        pruning.remove(job.directory, names)
-    return names
+    return Removed(names, []) if job.is_check else pruning.remove(job.directory, names)
 
 
-def _clean(job: Job) -> list[str]:
-    """Remove leftovers, and return their names; in check mode, only that. In one's turn."""
-    return [path.name for path in job.directory.leftovers()] if job.is_check else clean(job.directory)
+def _clean(job: Job) -> Removed:
+    """Remove leftovers; in check mode, only name them. In one's turn."""
+    return Removed(_leftovers(job), []) if job.is_check else pruning.clean(job.directory)
 
 
-def _clean_unless_in_use(job: Job) -> list[str]:
+def _clean_unless_in_use(job: Job) -> Removed:
     """Remove leftovers in passing; what another publisher is making at this moment is none."""
-    found = [path.name for path in job.directory.leftovers()]
-    if not found or job.is_check:
-        return found
+    if job.is_check or not _leftovers(job):
+        return Removed(_leftovers(job), [])
     try:
         with locked(job.directory, job.attributes, seconds=0):
-            return clean(job.directory)
+            return pruning.clean(job.directory)
     except PublishError:
-        return []
+        return Removed([], [])
+
+
+def _leftovers(job: Job) -> list[str]:
+    return [path.name for path in job.directory.leftovers()]
 
 
 def _require_storage(job: Job) -> None:

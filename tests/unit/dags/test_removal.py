@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import signal
@@ -57,6 +58,33 @@ def test_check_mode_says_what_will_be_pruned(storage: Path, keep: int, minimum_a
     assert compared(said) == compared(done)
     assert bool(done["pruned"]) == (minimum_age < 0 and keep < (4 if last != "new" else 5))
     assert not set(done["pruned"]) & {made[3] if keep > 1 else None, done["release"]}
+
+
+def test_what_cannot_be_removed_keeps_nobody_from_publishing(storage: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = publish(storage, {"deep/a.py": b"1"})["release"]
+    publish(storage, {"deep/a.py": b"2"})
+    real = os.rmdir
+
+    def rmdir(path: str, **options: Any) -> None:
+        """As NFS refuses while somebody has one of the files open."""
+        if path == "deep":
+            raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), path)
+        real(path, **options)
+
+    retention = pruning.Retention(keep=2, minimum_age=-1)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "rmdir", rmdir)
+        third = publish(storage, {"deep/a.py": b"3"}, retention=retention)
+        assert (third["is_current"], third["pruned"]) == (True, [])
+        trash = f"{storage}/etl/.trash-{old}"
+        assert third["left"] == [f"{old} could not be removed: Directory not empty: {trash}/deep"]
+        fourth = publish(storage, {"deep/a.py": b"4"})
+        assert (fourth["cleaned"], fourth["left"][0].partition(" ")[0]) == ([], f".trash-{old}")
+        assert publish(storage, {"deep/a.py": b"4"})["changed"] is False
+        with pytest.raises(PublishError, match="could not be removed: Directory not empty"):
+            sync.remove(job(storage))
+    assert old not in Directory(storage, "etl").names()
+    assert f".trash-{old}" in publish(storage, {"deep/a.py": b"5"})["cleaned"]
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "releases/notes.txt", "releases/link"])

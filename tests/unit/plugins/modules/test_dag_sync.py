@@ -198,3 +198,28 @@ def test_check_mode_before_anything_is_there(run: Run, tmp_path: Path) -> None:
     )
     assert (result["changed"], result["counts"]["added"]) == (True, 2)
     assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ({"keep": 0}, "keep is 0; it must be at least 1"),
+        ({"minimum_age": -1}, "minimum_age is -1; it must be at least 0"),
+        ({"lock_timeout": -1}, "lock_timeout is -1; it must be at least 0"),
+    ],
+)
+@pytest.mark.parametrize("state", ["present", "absent"])
+def test_numbers_that_mean_nothing_are_refused(run: Run, arguments: dict[str, Any], problem: str, state: str) -> None:
+    assert run(remote_src=True, state=state, **arguments)["problems"] == [problem]
+
+
+def test_what_was_done_for_other_sources_is_told_with_a_failure(
+    run: Run, run_module: Any, storage: Path, source: Path
+) -> None:
+    release = run(remote_src=True)["release"]
+    (storage / "ml/mine").mkdir(parents=True)
+    result = run_module(dag_sync.main, storage=str(storage), sources=[{"name": "etl"}, {"name": "ml"}], state="absent")
+    assert result["failed"] is True
+    assert result["msg"].startswith("Source 'ml' was not removed: ")
+    assert (result["changed"], list(result["sources"])) == (True, ["etl"])
+    assert result["sources"]["etl"]["pruned"] == [release]
