@@ -122,6 +122,7 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.airstack.backbone.plugins.module_utils._dag_storage import departed
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.arguments import name_problems
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.files import describe
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.inspection import inspect
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.releases import (
@@ -142,9 +143,12 @@ def main() -> None:
         supports_check_mode=True,
     )
     storage = Path(module.params["storage"])
+    names = module.params["sources"]
+    wrong = [problem for name in names or () for problem in name_problems(name)]
+    if wrong:
+        module.fail_json(msg="\n".join(wrong))
     try:
         require_storage(storage, module.params["sentinel"])
-        names = module.params["sources"]
         found = {
             name: inspect(Directory(storage, name), verify=module.params["verify"])
             for name in (departed(storage, ()) if names is None else names)

@@ -86,12 +86,16 @@ def argument_problems(parameters: Mapping[str, Any]) -> list[str]:
     problems += [f"Source {name!r} is given twice" for name in sorted(set(names)) if names.count(name) > 1]
     for source in sources:
         name = source["name"]
-        if not _NAME.fullmatch(str(name or "")):
-            problems.append(
-                f"{name!r} is no source's name: letters, digits, ., _ and -, the first one being none of the last two"
-            )
+        problems += name_problems(name)
         if state in ("present", "staged") and not (given_origin(source) or source["release"]):
             problems.append(
                 f"Source '{name}' has neither path, repository, archive, s3 nor release: where is its content?"
             )
     return problems
+
+
+def name_problems(name: object) -> list[str]:
+    """What keeps a name from being a source's, and a directory of the storage."""
+    if _NAME.fullmatch(str(name or "")):
+        return []
+    return [f"{name!r} is no source's name: letters, digits, ., _ and -, the first one being neither . nor -"]

@@ -113,7 +113,8 @@ class Directory:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValueError, TypeError) as error:
-            raise PublishError(f"{self.release(name) / METADATA} cannot be read: {error}") from None
+            why = f"{self.release(name) / METADATA} cannot be read: {error}. Remove this release when no run needs it"
+            raise PublishError(why) from None
 
     def manifest(self, name: str | None) -> list[Recorded]:
         """Return the files of a release; none where there is no such release or its manifest is unreadable.
