@@ -195,8 +195,8 @@ def explain(bundle: str, release: str, seen: Standing | None, *, was_told: bool,
         silent = (
             ""
             if was_told
-            else ", which could not be announced, since Airflow knows no DAG of the bundle, and is found by its"
-            " refresh_interval alone"
+            else ", which could not be announced, since Airflow knows no DAG of the bundle: a new source becomes a bundle"
+            " with site.yml, and the release of another one is found by its refresh_interval alone"
         )
         return f"{bundle}: Airflow did not take up the release {release} within {seconds:.0f} s{silent}; {look}"
     late = [*seen.behind, *seen.former_errors]
