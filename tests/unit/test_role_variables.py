@@ -113,3 +113,18 @@ def test_documented_reads_only_the_sections_on_variables() -> None:
 | `airflow_x_endpoint` | |
 """
     assert documented(readme) == {"airflow_x_one", "airflow_x_two", "airflow_x_three"}
+
+
+def test_what_e_gives_as_text_counts_as_what_it_says(role: pathlib.Path) -> None:
+    """`-e name=false` is the text "false", which is true, and `-e name=100` is no number."""
+    kinds = {name: option.get("type") for name, option in specified(role).items()}
+    files = [path for folder in ("tasks", "vars", "handlers") for path in role.glob(f"{folder}/*.yml")]
+    used = [
+        (path.name, line.strip(), name)
+        for path in files
+        for line in path.read_text(encoding="utf-8").splitlines()
+        for name, kind in kinds.items()
+        if (kind == "bool" and re.search(rf"(when:.*|if |and |or |not )\b{name}\b(?! \| bool)", line))
+        or (kind == "int" and re.search(rf"\b{name} [-+*/]", line))
+    ]
+    assert used == []
