@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -19,8 +20,29 @@ _AT_A_TIME = 128
 """Items that a thread takes together: on a local disk, handing one over takes longer than a call."""
 
 
+_AT_FIRST = 4
+_QUICK = 20e-6
+"""Seconds for one call, above which it is worth to have many at the same time. A local disk's take a tenth of it."""
+
+
 def each(pool: ThreadPoolExecutor, do: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-    """Return what `do` gives for each item, in their order; raises what it raises for the first that it fails for."""
+    """Return what `do` gives for each item, in their order; raises what it raises for the first that it fails for.
+
+    This thread does them all for as long as they are quick, since Python's threads would only wait for one another.
+    """
+    done: list[Result] = []
+    size = _AT_FIRST
+    while len(done) < len(items):
+        some = items[len(done) : len(done) + size]
+        began = time.perf_counter()
+        done += [do(item) for item in some]
+        if time.perf_counter() - began > len(some) * _QUICK:
+            return done + _each_at_once(pool, do, items[len(done) :])
+        size = _AT_A_TIME
+    return done
+
+
+def _each_at_once(pool: ThreadPoolExecutor, do: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
     size = max(1, min(_AT_A_TIME, len(items) // THREADS))
 
     def do_some(begin: int) -> list[Result]:

@@ -48,13 +48,21 @@ from ansible_collections.airstack.backbone.plugins.module_utils._dags.releases i
     LOCK,
     RELEASES,
     STAGING_PREFIX,
+    Base,
     Directory,
+    Kept,
     PublishError,
     is_published,
     release_name,
     reusable,
 )
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.tree import MANIFEST, METADATA, Entry, tree_hash
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.tree import (
+    MANIFEST,
+    METADATA,
+    Entry,
+    directories_of,
+    tree_hash,
+)
 
 LOCK_SECONDS = 60
 """How long one publisher waits for another of the same source."""
@@ -143,11 +151,13 @@ def publish(
     directory: Directory,
     content: Content,
     attributes: Attributes,
+    base: Base,
     origin: Mapping[str, Any],
     timer: Timer,
 ) -> Published:
     """Make the release of a content, unless there is one. Under the lock.
 
+    :param base: the current release
     :param origin: what `.release.json` says besides: `commit`, `publisher`, `origin` (a revision)
     :raises PublishError: with the storage as it was
     :raises SourceProblems: the same, because of the source
@@ -172,7 +182,9 @@ def publish(
     staging = Path(tempfile.mkdtemp(prefix=STAGING_PREFIX, dir=directory.path))
     try:
         with opened_directory(staging) as descriptor:
-            written = _stage(directory, descriptor, content, attributes, metadata, timer)
+            with timer.phase("write"):
+                kept = reusable(directory, base, attributes)
+            written = _stage(descriptor, content, attributes, kept, metadata, timer)
         os.rename(staging, directory.release(name))
         sync(f"{directory.path / RELEASES}")
     except OSError as error:
@@ -184,10 +196,10 @@ def publish(
 
 
 def _stage(
-    directory: Directory,
     descriptor: int,
     content: Content,
     attributes: Attributes,
+    kept: Mapping[tuple[str, str], Kept],
     metadata: Mapping[str, Any],
     timer: Timer,
 ) -> int:
@@ -200,7 +212,7 @@ def _stage(
     with timer.phase("write"):
         # Not setgid either, so that what is made in it gets this process's own group.
         os.fchmod(descriptor, 0o700)
-        written, made = _fill(directory, root, content, attributes)
+        written, made = _fill(root, content, attributes, kept)
         write_text(root / METADATA, json.dumps(metadata, indent=2) + "\n", attributes)
         own(descriptor, attributes, attributes.directory_mode)
     with timer.phase("flush"):
@@ -237,12 +249,14 @@ def set_current(directory: Directory, event: history.Event, attributes: Attribut
         raise PublishError(f"{directory.link} could not be switched to {event.release}: {describe(error)}") from error
 
 
-def _fill(directory: Directory, staging: Path, content: Content, attributes: Attributes) -> tuple[int, list[str]]:
+def _fill(
+    staging: Path, content: Content, attributes: Attributes, kept: Mapping[tuple[str, str], Kept]
+) -> tuple[int, list[str]]:
     """Make everything that a release holds but its metadata.
 
+    :param kept: files that are shared, by content
     :return: the number of bytes written, and the paths of what is new on disk, directories included
     """
-    kept = reusable(directory, directory.current(), attributes)
     files = [entry for entry in content.entries if entry.kind != "l"]
     shared = [entry for entry in files if entry.content in kept]
     wanted: dict[str, list[Wanted]] = {}
@@ -297,9 +311,7 @@ def _megabytes(size: int) -> str:
 
 def _directories(entries: Iterable[Entry]) -> list[list[str]]:
     """Return the directories of a tree by depth, since those of one depth can be made at the same time."""
-    levels: dict[int, set[str]] = {}
-    for entry in entries:
-        parts = entry.path.split("/")
-        for depth in range(1, len(parts)):
-            levels.setdefault(depth, set()).add("/".join(parts[:depth]))
-    return [sorted(levels[depth]) for depth in sorted(levels)]
+    levels: dict[int, list[str]] = {}
+    for path in sorted(directories_of(entry.path for entry in entries)):
+        levels.setdefault(path.count("/"), []).append(path)
+    return [levels[depth] for depth in sorted(levels)]

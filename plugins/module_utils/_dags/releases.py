@@ -20,7 +20,7 @@ import errno
 import json
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -67,6 +67,22 @@ class Recorded(NamedTuple):
     entry: Entry
     mtime_ns: int
     mark: str | None = None
+
+
+class Base(NamedTuple):
+    """A release that the next one takes files over from: its name (None: there is none), and its files."""
+
+    name: str | None
+    recorded: Sequence[Recorded]
+
+    @property
+    def entries(self) -> list[Entry]:
+        return [each.entry for each in self.recorded]
+
+    @property
+    def known(self) -> dict[str, Known]:
+        """Its contents by their marks."""
+        return {each.mark: Known(each.entry.digest, each.entry.size) for each in self.recorded if each.mark is not None}
 
 
 @dataclass(frozen=True)
@@ -170,20 +186,18 @@ class Directory:
 
         One with unreadable metadata is of no revision that is known.
         """
-        current = self.current()
-        for name in sorted(self.names(), key=lambda name: name != current):
+        current, commit = self.current(), str(revision.get("commit") or "")
+        named_so = [name for name in self.names() if name.startswith(commit[:COMMIT_DIGITS])]
+        for name in sorted(named_so, key=lambda name: name != current):
             with suppress(PublishError):
                 if (self.metadata(name) or {}).get("origin") == revision:
                     return name
         return None
 
-    def known(self, name: str | None) -> dict[str, Known]:
-        """Return the contents of a release by their marks."""
-        return {
-            each.mark: Known(each.entry.digest, each.entry.size)
-            for each in self.manifest(name)
-            if each.mark is not None
-        }
+    def base(self) -> Base:
+        """Return the current release."""
+        name = self.current()
+        return Base(name, self.manifest(name))
 
 
 def require_storage(storage: Path, sentinel: str = SENTINEL) -> None:
@@ -202,14 +216,10 @@ def release_name(tree: str, commit: str | None = None) -> str:
 
 
 def compare(before: Iterable[Entry], after: Iterable[Entry]) -> Changes:
-    old = {entry.path: entry.content for entry in before}
-    new = {entry.path: entry.content for entry in after}
-    same = [path for path in new if old.get(path) == new[path]]
+    old, new = set(before), set(after)
+    gone, come = ({entry.path for entry in entries} for entries in (old - new, new - old))
     return Changes(
-        added=sorted(new.keys() - old.keys()),
-        changed=sorted(new.keys() & old.keys() - set(same)),
-        removed=sorted(old.keys() - new.keys()),
-        unchanged=len(same),
+        added=sorted(come - gone), changed=sorted(come & gone), removed=sorted(gone - come), unchanged=len(old & new)
     )
 
 
@@ -220,27 +230,29 @@ class Kept(NamedTuple):
     mtime_ns: int
 
 
-def reusable(directory: Directory, release: str | None, attributes: Attributes) -> dict[tuple[str, str], Kept]:
+def reusable(directory: Directory, base: Base, attributes: Attributes) -> dict[tuple[str, str], Kept]:
     """Return the files of a release that another one may share, by content.
 
     Left out is what is not as it was published: edited in place, or with another owner or mode than is wanted now.
     """
-    recorded = [each for each in directory.manifest(release) if each.entry.kind != "l"]
-    if release is None or not recorded:
+    recorded = [each for each in base.recorded if each.entry.kind != "l"]
+    if base.name is None or not recorded:
         return {}
-    root = directory.release(release)
+    root = str(directory.release(base.name))
+    modes = {kind: stat.S_IFREG | attributes.mode(kind) for kind in ("f", "x")}
+    owner = attributes.uid, attributes.gid
 
     def is_intact(each: Recorded) -> bool:
+        entry = each.entry
         try:
-            status = os.lstat(f"{root}/{each.entry.path}")
+            status = os.lstat(f"{root}/{entry.path}")
         except OSError:
             return False
         return (
-            stat.S_ISREG(status.st_mode)
-            and status.st_size == each.entry.size
-            and status.st_mtime_ns == each.mtime_ns
-            and (status.st_uid, status.st_gid) == (attributes.uid, attributes.gid)
-            and stat.S_IMODE(status.st_mode) == attributes.mode(each.entry.kind)
+            status.st_mtime_ns == each.mtime_ns
+            and status.st_size == entry.size
+            and status.st_mode == modes[entry.kind]
+            and (status.st_uid, status.st_gid) == owner
         )
 
     with ThreadPoolExecutor(parallel.THREADS) as pool:

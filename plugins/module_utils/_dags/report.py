@@ -34,10 +34,14 @@ class Version(NamedTuple):
     read: Read
 
 
-def released(directory: Directory, name: str | None) -> Version:
-    """A release as it is on disk."""
+def released(directory: Directory, name: str | None, entries: Sequence[Entry] | None = None) -> Version:
+    """A release as it is on disk.
+
+    :param entries: what its manifest lists, if that is known
+    """
     root = directory.release(name) if name else Path()
-    return Version(name, [each.entry for each in directory.manifest(name)], lambda entry: read_file(root / entry.path))
+    listed = [each.entry for each in directory.manifest(name)] if entries is None else entries
+    return Version(name, listed, lambda entry: read_file(root / entry.path))
 
 
 def counted(before: Version, after: Version) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from ansible_collections.airstack.backbone.plugins.module_utils._dags.publishing
 )
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.releases import (
     SENTINEL,
+    Base,
     Directory,
     PublishError,
     release_name,
@@ -106,14 +107,14 @@ def stage(job: Job, origin: Origin) -> Staged:
         there = job.directory.of_revision(revision) if revision is not None else None
     if there is not None:
         return named(job, there)
-    current = job.directory.current()
     with ExitStack() as stack:
         with job.timer.phase("read"):
-            content = stack.enter_context(origin.open(job.directory.known(current)))
+            base = job.directory.base()
+            content = stack.enter_context(origin.open(base.known))
         tree = tree_hash(content.entries)
         _require_tree(job, tree)
         there = job.directory.of_tree(tree)
-        return _found(job, there, revision) if there else _make(job, content, tree, revision)
+        return _found(job, there, revision) if there else _make(job, content, tree, revision, base)
 
 
 def taken_up(job: Job, tree: str) -> Staged | None:
@@ -226,7 +227,7 @@ def remove(job: Job, in_use: Collection[str] = ()) -> dict[str, Any]:
 
 def held(job: Job) -> list[str]:
     """Return what need not be sent because the current release has it, as `wanted` names it."""
-    return sorted("".join(content) for content in reusable(job.directory, job.directory.current(), job.attributes))
+    return sorted("".join(content) for content in reusable(job.directory, job.directory.base(), job.attributes))
 
 
 def wanted(entries: Iterable[Entry], held_there: Collection[str]) -> list[Entry]:
@@ -234,19 +235,21 @@ def wanted(entries: Iterable[Entry], held_there: Collection[str]) -> list[Entry]
     return [entry for entry in entries if entry.kind != "l" and "".join(entry.content) not in held_there]
 
 
-def _make(job: Job, content: Content, tree: str, revision: Revision | None) -> Staged:
+def _make(job: Job, content: Content, tree: str, revision: Revision | None, base: Base) -> Staged:
     commit = (revision or {}).get("commit")
     _require_short(job.directory.release(release_name(tree, commit)), content.entries)
     origin = {"commit": commit, "publisher": job.publisher, "origin": revision}
     with job.turn():
         cleaned = _clean(job)
-        before = released(job.directory, job.directory.current())
+        if job.directory.current() != base.name:
+            base = job.directory.base()
+        before = released(job.directory, base.name, base.entries)
         if job.is_check:
             made = Published(release_name(tree, commit), True, 0)
             after = Version(made.name, content.entries, content.read)
         else:
-            made = publish(job.directory, content, job.attributes, origin, job.timer)
-            after = released(job.directory, made.name)
+            made = publish(job.directory, content, job.attributes, base, origin, job.timer)
+            after = released(job.directory, made.name, content.entries)
     shown = differences(job.directory.source, before, after) if job.is_diff else []
     return Staged(
         made.name,

@@ -8,8 +8,9 @@ from __future__ import annotations
 import hashlib
 import re
 import stat
-from collections.abc import Iterable, Mapping, Sequence
-from fnmatch import fnmatchcase
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from fnmatch import translate
+from functools import lru_cache
 from typing import IO, NamedTuple
 
 METADATA = ".release.json"
@@ -29,6 +30,7 @@ DEPTH = 200
 """Directories within one another: Python's own walks, such as Airflow's for DAGs, end at a thousand."""
 
 _UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_NOTHING = r"(?!)"
 _LINKS_FOLLOWED = 40  # as Linux does (path_resolution(7)); a longer chain cannot be followed by anybody
 
 
@@ -85,44 +87,63 @@ def is_excluded(path: str, is_directory: bool, patterns: Iterable[str]) -> bool:
     A pattern without a slash is for the last name of a path; one with a slash is for the whole path, and its `*` covers
     slashes too; one that ends in a slash is for directories.
     """
-    name = path.rsplit("/", 1)[-1]
-    for pattern in patterns:
-        bare = pattern.rstrip("/")
-        if pattern.endswith("/") and not is_directory:
-            continue
-        if fnmatchcase(path, bare.lstrip("/")) if "/" in bare else fnmatchcase(name, bare):
-            return True
-    return False
+    names, paths = _patterns(tuple(patterns), is_directory)
+    return names.match(path.rpartition("/")[2]) is not None or paths.match(path) is not None
+
+
+@lru_cache(maxsize=64)
+def _patterns(patterns: tuple[str, ...], is_directory: bool) -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """Return what covers a last name, and what covers a whole path: one pattern for all of them each."""
+    bare = [pattern.rstrip("/") for pattern in patterns if is_directory or not pattern.endswith("/")]
+    names = [translate(pattern) for pattern in bare if "/" not in pattern]
+    paths = [translate(pattern.lstrip("/")) for pattern in bare if "/" in pattern]
+    return re.compile("|".join(names or [_NOTHING])), re.compile("|".join(paths or [_NOTHING]))
+
+
+def directories_of(paths: Iterable[str]) -> set[str]:
+    """Return all directories that paths are beneath."""
+    found: set[str] = set()
+    for path in paths:
+        directory = path.rpartition("/")[0]
+        while directory and directory not in found:
+            found.add(directory)
+            directory = directory.rpartition("/")[0]
+    return found
 
 
 def check(entries: Iterable[Entry]) -> list[str]:
     """Say what is wrong with the entries' names and links, wherever they came from."""
-    problems = []
     entries = list(entries)
     links = {entry.path: entry.target for entry in entries if entry.target is not None}
     files = {entry.path for entry in entries}
-    if len(files) < len(entries):
-        problems.append("a path occurs twice")
+    problems = ["a path occurs twice"] if len(files) < len(entries) else []
     for entry in entries:
-        parts = entry.path.split("/")
-        if not is_plain(entry.path):
-            problems.append(f"{entry.path!r} has a control character in its name, or is not UTF-8")
-        if any(part in ("", ".", "..") for part in parts):
-            problems.append(f"{entry.path!r} is not a plain relative path")
-        if len(parts) > DEPTH:
-            problems.append(f"{entry.path} is within more than {DEPTH} directories")
-        if any("/".join(parts[:depth]) in files for depth in range(1, len(parts))):
-            problems.append(f"{entry.path} is beneath something that is not a directory")
-        if entry.path in RESERVED:
-            problems.append(f"{entry.path} is a name that a release keeps for itself")
-        if entry.kind not in ("f", "x", "l") or (entry.kind == "l") != (entry.target is not None):
-            problems.append(f"{entry.path} is of an unknown kind")
-        if entry.target is not None:
-            if entry.target.startswith("/"):
-                problems.append(f"{entry.path} is a link to the absolute path {entry.target}")
-            elif leaves(entry.path, links):
-                problems.append(f"{entry.path} is a link that climbs out of the source: {entry.target}")
+        problems += _wrong(entry, links)
+    above = tuple(f"{path}/" for path in files & directories_of(files))
+    if above:
+        beneath = [entry.path for entry in entries if entry.path.startswith(above)]
+        problems += [f"{path} is beneath something that is not a directory" for path in beneath]
     return problems
+
+
+def _wrong(entry: Entry, links: Mapping[str, str]) -> Iterator[str]:
+    path, kind, _digest, _size, target = entry
+    parts = path.split("/")
+    if not is_plain(path):
+        yield f"{path!r} has a control character in its name, or is not UTF-8"
+    if "" in parts or "." in parts or ".." in parts:
+        yield f"{path!r} is not a plain relative path"
+    if len(parts) > DEPTH:
+        yield f"{path} is within more than {DEPTH} directories"
+    if path in RESERVED:
+        yield f"{path} is a name that a release keeps for itself"
+    if kind not in ("f", "x", "l") or (kind == "l") != (target is not None):
+        yield f"{path} is of an unknown kind"
+    if target is not None:
+        if target.startswith("/"):
+            yield f"{path} is a link to the absolute path {target}"
+        elif leaves(path, links):
+            yield f"{path} is a link that climbs out of the source: {target}"
 
 
 def is_plain(name: str) -> bool:

@@ -93,7 +93,7 @@ def unfit(path: str) -> str | None:
     """Say why a release cannot hold a file of this name, or return None."""
     if not is_plain(path):
         return f"{path!r} has a control character in its name, or is not UTF-8"
-    if any(len(part.encode()) > NAME_BYTES for part in path.split("/")):
+    if len(path.encode()) > NAME_BYTES and any(len(part.encode()) > NAME_BYTES for part in path.split("/")):
         return f"{path} has a name of more than {NAME_BYTES} bytes"
     return None
 

@@ -133,9 +133,11 @@ def read_content(
         else:
             fit.append(file)
     fit.sort(key=lambda file: file.path)
+    plain = [file for file in fit if file.mode != _LINK]
+    marks = {file.path: streams.mark(file) for file in plain}
     targets = _targets([file for file in fit if file.mode == _LINK], streams)
     try:
-        contents = _contents([file for file in fit if file.mode != _LINK], known, streams)
+        contents = _contents(plain, marks, known, streams)
     except CacheBroken:
         raise
     except SourceProblems as error:
@@ -144,7 +146,7 @@ def read_content(
     for file in fit:
         if file.mode != _LINK:
             kind = "x" if int(file.mode, 8) & 0o100 else "f"
-            entries.append(Entry(file.path, kind, *contents[streams.mark(file)]))
+            entries.append(Entry(file.path, kind, *contents[marks[file.path]]))
             continue
         data = targets[file.blob]
         target = data.decode("utf-8", "surrogateescape")
@@ -156,7 +158,6 @@ def read_content(
     problems += check(entries)
     if problems:
         raise SourceProblems(problems)
-    marks = {file.path: streams.mark(file) for file in fit if file.mode != _LINK}
     return GitContent(entries, marks, {file.path: file for file in fit}, streams)
 
 
@@ -165,12 +166,14 @@ def _targets(links: Sequence[File], streams: Streams) -> dict[str, bytes]:
     return {file.blob: content.read() for file, content in streams.of(links)}
 
 
-def _contents(files: Sequence[File], known: Mapping[str, Known], streams: Streams) -> dict[str, Known]:
-    """Return digests and sizes by mark."""
+def _contents(
+    files: Sequence[File], marks: Mapping[str, str], known: Mapping[str, Known], streams: Streams
+) -> dict[str, Known]:
+    """Return digests and sizes by mark; `marks` has those by path."""
     found = {}
     unread = []
     for file in files:
-        mark = streams.mark(file)
+        mark = marks[file.path]
         if mark in known:
             found[mark] = known[mark]
         else:
@@ -180,5 +183,5 @@ def _contents(files: Sequence[File], known: Mapping[str, Known], streams: Stream
         while chunk := content.read(CHUNK):
             sha.update(chunk)
             size += len(chunk)
-        found[streams.mark(file)] = Known(sha.hexdigest(), size)
+        found[marks[file.path]] = Known(sha.hexdigest(), size)
     return found
