@@ -13,7 +13,7 @@ import shutil
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -99,17 +99,17 @@ def make_directory(path: str, attributes: Attributes) -> None:
 
 
 def have_directory(path: Path, attributes: Attributes) -> None:
-    """Make a directory unless it is there.
+    """Make a directory unless it is there. Who removes it at this very moment is not waited for.
 
     :raises OSError: it cannot be made, or is something else, such as a link
     """
-    try:
+    is_made = False
+    with suppress(FileExistsError):
         path.mkdir(mode=0o700)
-    except FileExistsError:
-        with opened_directory(path):
-            return
-    with opened_directory(path) as descriptor:
-        own(descriptor, attributes, attributes.directory_mode)
+        is_made = True
+    with suppress(FileNotFoundError), opened_directory(path) as descriptor:
+        if is_made:
+            own(descriptor, attributes, attributes.directory_mode)
 
 
 @contextmanager

@@ -117,6 +117,24 @@ def test_who_begins_to_publish_when_the_lock_goes_keeps_the_directory(
     assert (storage / "etl/current/b.py").read_bytes() == b"2"
 
 
+def test_who_publishes_when_the_directory_goes_makes_it_again(storage: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish(storage, {"a.py": b"1"})
+    real = Path.mkdir
+
+    def mkdir(path: Path, *arguments: Any, **options: Any) -> None:
+        try:
+            real(path, *arguments, **options)
+        finally:
+            if path == storage / "etl" and path.exists() and not list(path.glob(".staging-*")):
+                monkeypatch.undo()
+                sync.remove(job(storage))
+
+    source = make(storage.parent / "source", {"b.py": b"2"})
+    monkeypatch.setattr(Path, "mkdir", mkdir)
+    assert publisher.publish(job(storage), source)["changed"] is True
+    assert os.listdir(storage / "etl/current/") != []
+
+
 def test_removed_and_published_and_killed_at_any_moment_a_source_is_whole_or_not_there(
     storage: Path, tmp_path: Path
 ) -> None:
