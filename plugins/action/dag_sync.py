@@ -129,9 +129,9 @@ class ActionModule(ActionBase):
         try:
             # A directory of its own: what is in it goes with it, also when the transfer fails.
             with tempfile.TemporaryDirectory(dir=constants.DEFAULT_LOCAL_TMP) as directory:
-                for name, held in missing.items():
+                for number, (name, held) in enumerate(missing.items()):
                     content, _revision = local[name]
-                    file = Path(directory) / f"{name}.tar.gz"
+                    file = Path(directory) / f"{number}.tar.gz"  # a source's name may be as long as any can be
                     with timer.phase("pack"), file.open("wb") as stream:
                         pack(content, self._to_send(content, frozenset(held)), stream)
                     with timer.phase("send"):

@@ -91,7 +91,7 @@ reason:
   type: str
   sample: "http://10.0.0.21:8080: Connection refused"
 message:
-  description: What a person should know of releases that were not seen, and where to look. Empty when all were.
+  description: What a person should know of releases that were not seen, or have import errors. Empty when all is well.
   returned: success
   type: str
   sample: "etl: Airflow did not take up the release 3f9c1b7a2d40-91d5e0c2b7f3a684 within 60 s; look at ..."
@@ -178,6 +178,7 @@ class Announced:
         self._begun = time.monotonic()
         self._told: dict[str, bundles.Told] = {}
         self._was_empty: bool | None = None
+        self._former: dict[str, str] = {}
 
     @property
     def is_done(self) -> bool:
@@ -189,6 +190,7 @@ class Announced:
         errors = api.all("importErrors", "import_errors", order_by="id", bundle_name=self.bundle)
         if self._was_empty is None:
             self._was_empty = not (dags or errors)
+            self._former = {error["filename"]: error["timestamp"] for error in errors}
         before, self.seen = self.seen, self._standing(api, dags, errors)
         if self.seen.is_seen:
             # DAGs and errors are two answers between which a file may be parsed, and new files may be still to come
@@ -218,7 +220,7 @@ class Announced:
     def message(self) -> str:
         """What a person should know of it; empty where all is well."""
         if self.seen and self.seen.is_seen:
-            return ""
+            return bundles.broken(self.bundle, self.release, self.seen)
         seconds = time.monotonic() - self._begun
         return bundles.explain(self.bundle, self.release, self.seen, was_told=bool(self._told), seconds=seconds)
 
@@ -232,6 +234,9 @@ class Announced:
                 expected=self._expected,
                 written=written,
                 was_empty=bool(self._was_empty),
+                fresh={
+                    error["filename"] for error in errors if self._former.get(error["filename"]) != error["timestamp"]
+                },
             )
 
         seen = standing(None)
@@ -336,7 +341,7 @@ def main() -> None:
         module.exit_json(changed=False, is_answering=False, reason=said, message="", bundles={})
     message = "\n".join(filter(None, (each.message() for each in announced))) if wanted["wait"] else ""
     outcome = {"message": message, "bundles": {each.bundle: each.report() for each in announced}}
-    if message and wanted["required"]:
+    if wanted["wait"] and wanted["required"] and not all(each.seen and each.seen.is_seen for each in announced):
         module.fail_json(msg=message, is_answering=True, reason="", **outcome)
     module.exit_json(changed=False, is_answering=True, reason="", **outcome)
 

@@ -14,6 +14,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from ansible_collections.airstack.backbone.plugins.module_utils._health import last_line
+
 UNFINISHED = ("queued", "running")
 """States of DagRuns that will still run tasks; a run of which a task was cleared is queued again."""
 
@@ -129,12 +131,14 @@ def standing(
     expected: Collection[str] | None = None,
     written: Collection[str] | None = None,
     was_empty: bool = True,
+    fresh: Collection[str] = (),
 ) -> Standing:
     """Where Airflow stands, from the bundle's DAGs that are not stale and its import errors.
 
     expected: all DAGs of the release, where they are known. written: DAGs of which a version with the release is stored;
     not looked at when None. was_empty: whether there were neither DAGs nor import errors when the release was
-    announced; otherwise a bundle without any tells of a release without any.
+    announced; otherwise a bundle without any tells of a release without any. fresh: files whose import error is of after the
+    announcement: of one whose traceback names no file of any release, nothing else tells.
 
     A DAG's bundle_version alone tells too little. What is announced, what waits in the dag-processor's queue and what
     it is parsing when it takes up a release is read from the former one and stored as the new one's
@@ -154,7 +158,7 @@ def standing(
         former_errors=tuple(sorted(file for file, releases in named.items() if releases and release not in releases)),
         import_errors=tuple(_shown(errors)),
         is_taken_up=any(dag["bundle_version"] == release for dag in dags)
-        or any(release in releases for releases in named.values())
+        or any(release in releases or (not releases and file in fresh) for file, releases in named.items())
         or not (was_empty or dags or errors),
     )
 
@@ -202,6 +206,14 @@ def explain(bundle: str, release: str, seen: Standing | None, *, was_told: bool,
     late = [*seen.behind, *seen.former_errors]
     names = ", ".join(late[:SHOWN]) + (f" and {len(late) - SHOWN} more" if len(late) > SHOWN else "")
     return f"{bundle}: Airflow did not parse {names} of the release {release} within {seconds:.0f} s; {look}"
+
+
+def broken(bundle: str, release: str, seen: Standing) -> str:
+    """What a person should know of a release that was seen, and of which files cannot be read; empty where all can."""
+    errors = [f"{error['file']}: {last_line(error['text'])}" for error in seen.import_errors]
+    listed = [*errors[:SHOWN], *([f"and {len(errors) - SHOWN} more"] if len(errors) > SHOWN else [])]
+    head = f"{bundle}: Airflow has the release {release}, and cannot import"
+    return "\n  ".join([head, *listed]) if errors else ""
 
 
 def _releases(bundle: str, text: str) -> set[str]:

@@ -44,7 +44,12 @@ from ansible_collections.airstack.backbone.plugins.module_utils._dags.report imp
     released,
     unchanged,
 )
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.tree import Entry, SourceProblems, tree_hash
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.tree import (
+    METADATA,
+    Entry,
+    SourceProblems,
+    tree_hash,
+)
 
 PATH_MAX = 4095
 """Bytes of a whole path, without its end (limits.h)."""
@@ -129,10 +134,13 @@ def named(job: Job, name: str) -> Staged:
     """A release that is there already.
 
     :raises PublishError: it is not
+    :raises SourceProblems: it is not of the tree that the job is for
     """
-    metadata = job.directory.metadata(name) if name in job.directory.names() else None
-    if metadata is None:
+    if name not in job.directory.names():
         raise PublishError(f"it has no release {name}; there are {_listed(job.directory.names())}")
+    metadata = job.directory.metadata(name)
+    if metadata is None:
+        raise PublishError(f"{job.directory.release(name)} has no {METADATA}: no publisher made it. Remove it.")
     _require_tree(job, str(metadata.get("tree")))
     return _found(job, name)
 
@@ -149,7 +157,7 @@ def earlier(job: Job) -> Staged:
             f"there is no release to go back to: {current or 'none'} is current, and its history names no earlier one that"
             f" is still there. There are {_listed(there)}; one of them can be named"
         )
-    return _found(job, name)
+    return named(job, name)
 
 
 def switch(job: Job, staged: Staged, action: str = history.PUBLISHED) -> dict[str, Any]:

@@ -170,7 +170,7 @@ SSH = Address("git@host:x", "ssh", "host", 22)
             GitAccess(ssh_key="k"),
             (
                 "host asks for credentials: give token, which is sent to the repository's own host alone;"
-                " the ssh_key that was given is not for this protocol"
+                " the ssh_key that was given is not for this protocol (a description says credential: token)"
             ),
         ),
         (
@@ -223,6 +223,15 @@ def test_what_git_says_is_told_in_one_line(output: str, address: Address, access
     assert explain(output, address, access).problems == [expected]
 
 
+def test_a_certificate_that_is_not_trusted_is_told_with_what_to_do() -> None:
+    output = (
+        "fatal: unable to access 'https://host/x/': server certificate verification failed. CAfile: none CRLfile: none"
+    )
+    [problem] = explain(output, HTTPS, GitAccess()).problems
+    assert problem.startswith("the certificate of host is not one that this host trusts (unable to access")
+    assert "update-ca-certificates" in problem
+
+
 def test_a_commit_that_is_not_sent_by_its_name_is_asked_for_in_another_way() -> None:
     """Also where the server hangs up on that."""
     said = "error: Server does not allow request for unadvertised object\nfatal: the remote end hung up unexpectedly\n"
@@ -247,7 +256,7 @@ def site(upstream: Upstream) -> Site:
 def test_a_token_that_does_not_open_is_told(site: Site, cache: Path, access: GitAccess, expected: str) -> None:
     with web(site) as address:
         [problem] = problems_of(GitOrigin(f"{address}/etl.git", cache, access=access))
-    assert problem.endswith(expected)
+    assert expected in problem
     assert list(cache.glob(".scratch-*")) == []
 
 
@@ -287,7 +296,7 @@ def test_a_submodule_on_another_host_does_not_get_the_token(upstream: Upstream, 
         upstream.commit_index()
         [problem] = problems_of(GitOrigin(f"{address}/etl.git", cache, submodules=True, access=GitAccess(token=TOKEN)))
         assert problem.startswith("submodule other: ")
-        assert problem.endswith("asks for credentials: give token, which is sent to the repository's own host alone")
+        assert "asks for credentials: give token, which is sent to the repository's own host alone (" in problem
     assert other.authorizations == []
 
 
@@ -317,7 +326,7 @@ def test_the_scratch_directory_is_private_and_goes_with_its_owner(site: Site, ca
     for each in (left, recent):
         each.mkdir(parents=True)
         (each / "key").write_text("hush")
-    os.utime(left, (time.time() - 90_000,) * 2)
+    os.utime(left, (time.time() - 60,) * 2)
     cache.chmod(0o755)
     found: list[list[Path]] = []
     site.on_request = lambda: found.append(list(cache.glob(".scratch-*/*/answer")))

@@ -18,6 +18,7 @@ import pytest
 from ansible_collections.airstack.backbone.plugins.module_utils._dags import history, pruning, releases, sync
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.files import Attributes
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.releases import Directory, PublishError
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.tree import SourceProblems
 from ansible_collections.airstack.backbone.tests.unit.dags import publisher
 from ansible_collections.airstack.backbone.tests.unit.dags.trees import Tree, make
 
@@ -85,6 +86,29 @@ def test_what_cannot_be_removed_keeps_nobody_from_publishing(storage: Path, monk
             sync.remove(job(storage))
     assert old not in Directory(storage, "etl").names()
     assert f".trash-{old}" in publish(storage, {"deep/a.py": b"5"})["cleaned"]
+
+
+@pytest.mark.parametrize("keep", [1, 2, 9])
+def test_check_mode_says_what_a_rollback_will_do(storage: Path, keep: int) -> None:
+    made = [publish(storage, {"a.py": b"%d" % number})["release"] for number in range(4)]
+    retention = pruning.Retention(keep, minimum_age=-1)
+    said, done = (
+        sync.switch(each, sync.earlier(each), history.ROLLED_BACK)
+        for each in (job(storage, retention=retention, is_diff=True, is_check=is_check) for is_check in (True, False))
+    )
+    assert compared(said) == compared(done)
+    assert (done["release"], done["previous"], made[2] in done["pruned"]) == (made[2], made[3], False)
+
+
+def test_a_rollback_leads_to_a_release_that_is_whole_and_what_is_to_be_deployed(storage: Path) -> None:
+    first = publish(storage, {"a.py": b"1"})
+    publish(storage, {"a.py": b"2"})
+    assert sync.earlier(job(storage, tree=first["tree"])).name == first["release"]
+    with pytest.raises(SourceProblems, match="is what is to be deployed"):
+        sync.earlier(job(storage, tree="0" * 64))
+    (storage / "etl/releases" / first["release"] / ".release.json").unlink()
+    with pytest.raises(PublishError, match=r"has no \.release\.json: no publisher made it"):
+        sync.earlier(job(storage))
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "releases/notes.txt", "releases/link"])

@@ -203,6 +203,12 @@ def test_a_path_of_the_managed_host_is_not_the_controllers(act: Act) -> None:
     assert module.call_args.kwargs["module_args"]["storage"] == "~/dags"
 
 
+def test_a_name_may_be_as_long_as_a_directory_takes(act: Act) -> None:
+    name = "n" * 255
+    result, _module = act({"name": name}, {"missing": {name: []}}, PUBLISHED)
+    assert result["changed"]
+
+
 def test_a_controller_without_room_is_said(act: Act, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_arguments: Any) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -430,3 +430,17 @@ def test_what_is_seen_is_what_the_release_says(history: list[Files], data: st.Da
             if is_shown:
                 assert report["dags"] == defined
                 assert all(f"/etl/releases/{name}/" in airflow.dags[dag_id]["fileloc"] for dag_id in defined)
+
+
+def test_an_error_after_the_announcement_is_of_the_release_where_nothing_else_tells() -> None:
+    nameless = [error("KeyError: 'VARIABLE'"), error("File /srv/dags/etl/releases/r1/old.py", "old.py")]
+
+    def seen(fresh: set[str]) -> bundles.Standing:
+        return bundles.standing("etl", "r2", [], nameless[:1], fresh=fresh)
+
+    assert (seen(set()).is_taken_up, seen({"broken.py"}).is_seen) == (False, True)
+    assert not bundles.standing("etl", "r2", [], nameless[1:], fresh={"old.py"}).is_taken_up
+    assert bundles.broken("etl", "r2", seen({"broken.py"})) == (
+        "etl: Airflow has the release r2, and cannot import\n  broken.py: KeyError: 'VARIABLE'"
+    )
+    assert bundles.broken("etl", "r2", bundles.standing("etl", "r2", [dag("a")], [])) == ""

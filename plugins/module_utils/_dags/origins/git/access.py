@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shlex
@@ -25,7 +26,7 @@ PORTS = {"https": 443, "http": 80, "ssh": 22, "git": 9418}
 
 SCRATCH_PREFIX = ".scratch-"
 
-_SCRATCH_LEFT = 86_400  # s: no publisher takes a day, so what is older was left by one that was killed
+_SCRATCH_LEFT = 10  # s: by then, whoever lives has locked it
 _ANY_USER = "x-access-token"  # GitHub asks for this name beside a token of an app; where a token is enough, any will do
 _CONNECT = 30  # s; a host that is there answers within a few
 _ALIVE = 15  # s between two questions of ssh whether the other end is still there
@@ -185,14 +186,27 @@ def environments(cache: Path, main: Address, access: GitAccess, timeout: float) 
     :param cache: a directory of this user's alone
     """
     for left in cache.glob(f"{SCRATCH_PREFIX}*"):
-        with suppress(OSError):
-            if time.time() - left.stat().st_mtime > _SCRATCH_LEFT:
-                shutil.rmtree(left, ignore_errors=True)
+        _remove_if_left(left)
     scratch = Path(tempfile.mkdtemp(prefix=SCRATCH_PREFIX, dir=cache))
+    held = os.open(scratch, os.O_RDONLY | os.O_CLOEXEC)
     try:
+        fcntl.flock(held, fcntl.LOCK_EX)
         yield Environments(scratch, main, access, timeout)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+        os.close(held)
+
+
+def _remove_if_left(scratch: Path) -> None:
+    """Remove a scratch directory whose publisher was killed: whoever lives holds a lock on it, but for its first moment."""
+    with suppress(OSError):
+        directory = os.open(scratch, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if time.time() - os.fstat(directory).st_mtime > _SCRATCH_LEFT:
+                shutil.rmtree(scratch, ignore_errors=True)
+        finally:
+            os.close(directory)
 
 
 def _environment(home: Path, access: GitAccess, timeout: float, main: Address) -> dict[str, str]:

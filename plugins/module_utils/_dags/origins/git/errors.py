@@ -44,7 +44,10 @@ def _credentials(address: Address, access: GitAccess, line: str) -> str:
     if getattr(access, given):
         return f"{address.shown} refuses the {given} that was given, or it does not open this repository"
     but = f"; the {other} that was given is not for this protocol" if getattr(access, other) else ""
-    return f"{address.shown} asks for credentials: give {given}, which is sent to the repository's own host alone{but}"
+    return (
+        f"{address.shown} asks for credentials: give {given}, which is sent to the repository's own host alone{but}"
+        f" (a description says credential: {given})"
+    )
 
 
 def _scan(address: Address) -> str:
@@ -106,9 +109,16 @@ _REASONS = [
         ),
     ),
     Reason(
+        re.compile("certificate"),
+        lambda address, access, line: (
+            f"the certificate of {address.shown} is not one that this host trusts ({line}): put its authority's among the"
+            " system's certificates (/usr/local/share/ca-certificates and update-ca-certificates on Debian)"
+        ),
+    ),
+    Reason(
         re.compile(
             r"Could not resolve host|unable to look up|Failed to connect|unable to connect|Connection (refused|timed out|reset)"
-            r"|No route to host|Network is unreachable|Operation too slow|returned error: 5\d\d|certificate|SSL"
+            r"|No route to host|Network is unreachable|Operation too slow|returned error: 5\d\d|SSL"
             r"|Connection closed by|kex_exchange_identification|early EOF|hung up unexpectedly|Empty reply"
         ),
         lambda address, access, line: f"{address.shown} cannot be reached: {line}",
