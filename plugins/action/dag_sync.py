@@ -33,6 +33,15 @@ ATTEMPTS = 2
 """The second is for when somebody else publishes between the asking and the sending."""
 
 
+KILLED_CODES = (-9, 137)
+"""SIGKILL, as Python and as a shell tell it."""
+
+KILLED = (
+    "The publisher on the host was killed, by somebody or by the kernel for want of memory. What was current still is. Run"
+    " this again: what was left half-made is removed then."
+)
+
+
 class ActionModule(ActionBase):
     """What is on the managed host, or on a server that it reaches, is the module's alone."""
 
@@ -116,9 +125,10 @@ class ActionModule(ActionBase):
     ) -> dict[str, Any]:
         raw = self._task.args["sources"] if isinstance(self._task.args["sources"], list) else sources
         given = [{**each, **told.get(source["name"], {})} for each, source in zip(raw, sources, strict=True)]
-        return self._execute_module(
+        answer: dict[str, Any] = self._execute_module(
             module_name=MODULE, module_args={**arguments, "sources": given}, task_vars=dict(task_vars)
         )
+        return {**answer, "msg": KILLED} if answer.get("rc") in KILLED_CODES and "module_stdout" in answer else answer
 
     @contextmanager
     def _sent(

@@ -68,7 +68,7 @@ options:
       release:
         description:
           - A release that is there already, which becomes the current one.
-          - With O(state=rolled_back), the one to go back to, instead of the one before.
+          - With O(state=rolled_back), the one to go back to, instead of the one before. It has to have been current once.
         type: str
       subdirectory:
         description: The directory in the source whose content is published. By default, all of the source is.
@@ -416,13 +416,14 @@ def _missing(module: AnsibleModule, sources: list[Source], jobs: list[sync.Job])
 
 
 def _stage(job: sync.Job, source: Source, state: str, cache: str) -> sync.Staged:
+    if state == "rolled_back":
+        return sync.earlier(job, source["release"])
     if source["release"]:
         return sync.named(job, source["release"])
-    if state == "rolled_back":
-        return sync.earlier(job)
     if source["read"]:
-        there = sync.taken_up(job, source["read"]["tree"])
-        return there or sync.stage(job, SentOrigin(Path(source["packed"]), source["read"]["revision"]))
+        found = source["read"]
+        there = sync.taken_up(job, found["tree"], found["revision"])
+        return there or sync.stage(job, SentOrigin(Path(source["packed"]), found["revision"]))
     kind = given_origin(source)
     if kind in ("path", "archive") and not source["remote_src"]:
         raise PublishError(f"only the action plugin can read the controller's {kind}; set remote_src otherwise")

@@ -52,7 +52,8 @@ def outdated(directory: Directory, retention: Retention, current: str) -> list[s
     ages = {name: _age(directory, name, events) for name in directory.names() if name != current}
     # Times are in whole seconds, in which several may have been current one after the other.
     last = {event.release: -at for at, event in enumerate(events)}
-    by_age = sorted(ages, key=lambda name: (ages[name], last.get(name, 0)))
+    # What never was current, as what a gate refused, takes no other's place.
+    by_age = sorted(ages, key=lambda name: (name not in last, ages[name], last.get(name, 0)))
     kept = {*by_age[: max(retention.keep - 1, 0)], *retention.in_use}
     return [name for name in reversed(by_age) if name not in kept and ages[name] > retention.minimum_age]
 

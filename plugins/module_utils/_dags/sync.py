@@ -119,15 +119,15 @@ def stage(job: Job, origin: Origin) -> Staged:
         tree = tree_hash(content.entries)
         _require_tree(job, tree)
         there = job.directory.of_tree(tree)
-        return _found(job, there, revision) if there else _make(job, content, tree, revision, base)
+        return _found(job, there, revision or {}) if there else _make(job, content, tree, revision, base)
 
 
-def taken_up(job: Job, tree: str) -> Staged | None:
+def taken_up(job: Job, tree: str, revision: Revision | None = None) -> Staged | None:
     """The release of a tree that was read elsewhere; None where its content has to be brought first."""
     _require_storage(job)
     _require_tree(job, tree)
     there = job.directory.of_tree(tree)
-    return _found(job, there) if there else None
+    return _found(job, there, revision or {}) if there else None
 
 
 def named(job: Job, name: str) -> Staged:
@@ -136,6 +136,7 @@ def named(job: Job, name: str) -> Staged:
     :raises PublishError: it is not
     :raises SourceProblems: it is not of the tree that the job is for
     """
+    _require_storage(job)
     if name not in job.directory.names():
         raise PublishError(f"it has no release {name}; there are {_listed(job.directory.names())}")
     metadata = job.directory.metadata(name)
@@ -145,17 +146,25 @@ def named(job: Job, name: str) -> Staged:
     return _found(job, name)
 
 
-def earlier(job: Job) -> Staged:
-    """The release that was the current one before the one that is now.
+def earlier(job: Job, name: str | None = None) -> Staged:
+    """The release that was the current one before the one that is now, or the named one of those that were ever.
 
-    :raises PublishError: there is none
+    :raises PublishError: there is none. One that never was may be what a gate refused
     """
-    current, there = job.directory.current(), job.directory.names()
-    name = history.before(history.read(job.directory), current, there)
+    current, there, events = job.directory.current(), job.directory.names(), history.read(job.directory)
+    were = [each for each in there if each != current and any(event.release == each for event in events)]
     if name is None:
+        name = history.before(events, current, there)
+    elif name in there and name not in (current, *were):
+        raise PublishError(
+            f"release {name} was never the current one, so nothing says that it is fit to be. Those that were, and are still"
+            f" there: {_listed(were)}. To have it nevertheless, publish the version that it was made of"
+        )
+    if name is None:
+        also = f". Still there, to be named: {_listed(were)}" if were else ""
         raise PublishError(
             f"there is no release to go back to: {current or 'none'} is current, and its history names no earlier one that"
-            f" is still there. There are {_listed(there)}; one of them can be named"
+            f" is still there{also}"
         )
     return named(job, name)
 
@@ -277,11 +286,12 @@ def _make(job: Job, content: Content, tree: str, revision: Revision | None, base
 def _found(job: Job, name: str, revision: Revision | None = None) -> Staged:
     """A release that is there, as it differs from the current one. One that is current is not looked at.
 
-    :param revision: what its origin says now, which another revision of the same content may have said before
+    :param revision: what its origin says now, which another revision of the same content may have said before; None
+        stands for what it was made of
     """
     metadata = job.directory.metadata(name) or {}
     tree, files = str(metadata.get("tree")), int(metadata.get("files", 0))
-    known = revision or metadata.get("origin") or {}
+    known = (metadata.get("origin") or {}) if revision is None else revision
     current = job.directory.current()
     if current == name:
         here = Version(name, [], lambda _entry: None)
@@ -329,7 +339,11 @@ def _require_storage(job: Job) -> None:
 
 def _require_tree(job: Job, tree: str) -> None:
     if job.tree is not None and tree != job.tree:
-        raise SourceProblems([f"its content has the hash {tree}, and {job.tree} is what is to be deployed"])
+        problem = (
+            f"its content has the hash {tree}, and {job.tree} is what is to be deployed: the version was replaced at its"
+            " origin, or subdirectory, exclude, submodules or lfs are others than where the hash is from"
+        )
+        raise SourceProblems([problem])
 
 
 def _require_short(release: Path, entries: Iterable[Entry]) -> None:

@@ -26,6 +26,7 @@ from ansible_collections.airstack.backbone.plugins.module_utils._dags import (
 )
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.files import Attributes
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.history import PUBLISHED, ROLLED_BACK, Event
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.directory import DirectoryOrigin
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.releases import Directory, PublishError
 from ansible_collections.airstack.backbone.tests.unit.dags import publisher
 from ansible_collections.airstack.backbone.tests.unit.dags.trees import Link, Tree, make
@@ -103,7 +104,7 @@ def publish(storage: Path, tree: Tree, **options: Any) -> str:
 
 def roll_back(storage: Path, release: str | None = None, **options: Any) -> dict[str, Any]:
     back = job(storage, **options)
-    return sync.switch(back, sync.named(back, release) if release else sync.earlier(back), ROLLED_BACK)
+    return sync.switch(back, sync.earlier(back, release), ROLLED_BACK)
 
 
 def test_two_rollbacks_go_two_steps_back_and_a_publish_begins_anew(storage: Path) -> None:
@@ -253,3 +254,34 @@ def test_an_inspection_tells_releases_and_who_made_them_current(storage: Path) -
     assert {each["release"]: each["is_current"] for each in found["releases"]} == {first: False, second: True}
     assert [(each["release"], each["by"]) for each in found["history"]] == [(first, "me@here"), (second, "me@here")]
     assert inspection.inspect(Directory(storage, "ml"), verify=True)["releases"] == []
+
+
+def test_a_rollback_does_not_take_what_never_was_current(storage: Path) -> None:
+    """As what a gate refused; by its version it can be had nevertheless."""
+    first = publish(storage, {"a.py": b"1"})
+    refused = sync.stage(job(storage), DirectoryOrigin(make(storage.parent / "refused", {"a.py": b"bad"}))).name
+    second = publish(storage, {"a.py": b"2"})
+    with pytest.raises(PublishError, match=f"{refused} was never the current one.* still there: {first}\\. To have it"):
+        roll_back(storage, refused)
+    assert roll_back(storage, second)["changed"] is False
+    assert roll_back(storage, first)["changed"] is True
+    assert sync.switch(job(storage), sync.named(job(storage), refused))["changed"] is True
+
+
+def test_what_never_was_current_takes_no_place_of_what_was(storage: Path) -> None:
+    first = publish(storage, {"a.py": b"1"})
+    publish(storage, {"a.py": b"2"})
+    for data in (b"x", b"y"):
+        sync.stage(job(storage), DirectoryOrigin(make(storage.parent / data.decode(), {"a.py": data})))
+    retention = pruning.Retention(keep=2, minimum_age=-1)
+    publisher.publish(job(storage, retention=retention), make(storage.parent / "same", {"a.py": b"2"}))
+    assert kept(storage) == {first, Directory(storage, "etl").current()}
+
+
+def test_a_rollback_wants_the_storage(storage: Path) -> None:
+    first = publish(storage, {"a.py": b"1"})
+    publish(storage, {"a.py": b"2"})
+    (storage / releases.SENTINEL).unlink()
+    for name in (None, first):
+        with pytest.raises(PublishError, match="is not a DAG storage"):
+            roll_back(storage, name)

@@ -13,7 +13,21 @@ from ansible_collections.airstack.backbone.plugins.module_utils._model.inventory
 from ansible_collections.airstack.backbone.plugins.module_utils._model.problems import report
 
 WORDS = ["etl", "ml", "gpu", "", " ", "core", "celery", "default", "/", "/srv/dags", "../x", "8h", "0s", "9" * 30]
-WORDS += ["é", "\u202e", "\0", "a\nb", "{{ x }}", "true", "etl" * 100, "🙂", "٣h", "git@h:x", "https://a:b@h/x", "https://[", "s3://abc/x"]
+WORDS += [
+    "é",
+    "\u202e",
+    "\0",
+    "a\nb",
+    "{{ x }}",
+    "true",
+    "etl" * 100,
+    "🙂",
+    "٣h",
+    "git@h:x",
+    "https://a:b@h/x",
+    "https://[",
+    "s3://abc/x",
+]
 NUMBERS = [0, 1, -1, 8080, 10**30, 3.3, float("nan"), float("inf"), True, False, None]
 NESTS = [
     [],

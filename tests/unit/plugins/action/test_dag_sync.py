@@ -232,3 +232,12 @@ def test_a_file_that_is_gone_when_it_is_packed_is_named(
     assert result["problems"] == [
         "Source 'etl' cannot be published:\n- a.py cannot be read: No such file or directory; publish again"
     ]
+
+
+@pytest.mark.parametrize("code", [-9, 137])
+def test_a_publisher_that_was_killed_is_said_so(act: Act, code: int) -> None:
+    killed = {"failed": True, "rc": code, "module_stdout": "", "msg": "No start of json char found"}
+    result, _module = act({}, killed)
+    assert result["failed"]
+    assert "was killed" in result["msg"]
+    assert "Run this again" in result["msg"]
