@@ -85,14 +85,6 @@ def test_a_trail_ends_where_we_are_and_each_step_back_shortens_it(names: list[st
         assert seen < len(trail)
 
 
-@pytest.fixture(name="storage")
-def empty_storage(tmp_path: Path) -> Path:
-    storage = tmp_path / "storage"
-    storage.mkdir()
-    (storage / releases.SENTINEL).touch()
-    return storage
-
-
 def job(storage: Path, **options: Any) -> sync.Job:
     return sync.Job(Directory(storage, "etl"), MINE, "me@here", **options)
 

@@ -25,14 +25,6 @@ from ansible_collections.airstack.backbone.tests.unit.dags.trees import Tree, ma
 MINE = Attributes(os.geteuid(), os.getegid())
 
 
-@pytest.fixture(name="storage")
-def empty_storage(tmp_path: Path) -> Path:
-    storage = tmp_path / "storage"
-    storage.mkdir()
-    (storage / releases.SENTINEL).touch()
-    return storage
-
-
 def publish(storage: Path, source: Path, **options: Any) -> dict[str, Any]:
     return publisher.publish(sync.Job(Directory(storage, "etl"), MINE, "test", **options), source)
 

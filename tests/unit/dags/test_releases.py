@@ -52,14 +52,6 @@ SOURCE_FILES = [".history", ".lock", "current", "releases"]
 SECOND: Tree = {"a.py": b"A", "deep/b.py": b"b", "new/c.py": b"c", "new/a copy": b"b"}
 
 
-@pytest.fixture(name="storage")
-def empty_storage(tmp_path: Path) -> Path:
-    storage = tmp_path / "storage"
-    storage.mkdir()
-    (storage / releases.SENTINEL).touch()
-    return storage
-
-
 def job_for(storage: Path, **options: Any) -> sync.Job:
     return sync.Job(Directory(storage, "etl"), options.pop("attributes", MINE), "test", **options)
 

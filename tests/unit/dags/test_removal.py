@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.airstack.backbone.plugins.module_utils._dags import history, pruning, releases, sync
+from ansible_collections.airstack.backbone.plugins.module_utils._dags import history, pruning, sync
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.files import Attributes
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.releases import Directory, PublishError
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.tree import SourceProblems
@@ -24,14 +24,6 @@ from ansible_collections.airstack.backbone.tests.unit.dags.trees import Tree, ma
 
 MINE = Attributes(os.geteuid(), os.getegid())
 ROUNDS = 60
-
-
-@pytest.fixture(name="storage")
-def empty_storage(tmp_path: Path) -> Path:
-    storage = tmp_path / "storage"
-    storage.mkdir()
-    (storage / releases.SENTINEL).touch()
-    return storage
 
 
 def job(storage: Path, **options: Any) -> sync.Job:

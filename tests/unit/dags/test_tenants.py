@@ -17,7 +17,6 @@ from ansible_collections.airstack.backbone.plugins.module_utils._dags import (
     history,
     inspection,
     pruning,
-    releases,
     sync,
 )
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.files import Attributes, Wanted
@@ -34,14 +33,6 @@ from ansible_collections.airstack.backbone.tests.unit.dags.trees import Tree, ma
 
 ATTRIBUTES = Attributes(os.geteuid(), os.getegid())
 ELSEWHERE: Tree = {"b.py": b"of the host", "old/b.py": b"of the host", "deep/b.py": b"of the host"}
-
-
-@pytest.fixture(name="storage")
-def empty_storage(tmp_path: Path) -> Path:
-    storage = tmp_path / "storage"
-    storage.mkdir()
-    (storage / releases.SENTINEL).touch()
-    return storage
 
 
 @pytest.fixture(name="elsewhere")
