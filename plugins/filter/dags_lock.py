@@ -33,10 +33,11 @@ def dags_differing(
 
 def dags_lock_problems(content: str, origin: str = lock.FILE) -> list[str]:
     """Why an environment's lock cannot be written on."""
-    try:
-        _ = lock.parse(content, origin) if content.strip() else None
-    except lock.LockError as error:
-        return [str(error)]
+    if content.strip():
+        try:
+            lock.parse(content, origin)
+        except lock.LockError as error:
+            return [str(error)]
     return []
 
 

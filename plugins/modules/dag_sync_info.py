@@ -15,6 +15,7 @@ description:
     was edited, added or lost since.
 extends_documentation_fragment:
   - airstack.backbone.attributes
+  - airstack.backbone.attributes.info
 options:
   storage:
     description: The root of the DAG storage.
@@ -32,11 +33,6 @@ options:
     description: The file in O(storage) that tells the storage from an empty mount point.
     type: str
     default: .airflow-dag-storage
-attributes:
-  check_mode:
-    support: full
-  diff_mode:
-    support: none
 author:
   - Airstack Founders (@airstack)
 seealso:

@@ -35,7 +35,7 @@ SOURCE: dict[str, dict[str, Any]] = {
     "sha256": {"type": "str"},
     "endpoint_url": {"type": "str"},
     "region": {"type": "str"},
-    "access_key": {"type": "str"},
+    "access_key": {"type": "str", "no_log": False},
     "secret_key": {"type": "str", "no_log": True},
     "in_use": {"type": "list", "elements": "str", "default": []},
     "read": {"type": "dict"},

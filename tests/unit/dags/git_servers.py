@@ -255,7 +255,7 @@ def web(site: Site) -> Iterator[str]:
             return json.dumps({"transfer": "basic", "objects": objects}).encode()
 
         def backend(self, body: bytes) -> None:
-            path, _, query = self.path.partition("?")
+            path, _mark, query = self.path.partition("?")
             variables = {
                 "GIT_PROJECT_ROOT": str(site.root),
                 "GIT_HTTP_EXPORT_ALL": "1",
@@ -275,7 +275,7 @@ def web(site: Site) -> Iterator[str]:
                 stderr=subprocess.DEVNULL,
                 check=False,
             )
-            head, _, content = done.stdout.partition(b"\r\n\r\n")
+            head, _break, content = done.stdout.partition(b"\r\n\r\n")
             headers = dict(line.split(": ", 1) for line in head.decode().split("\r\n") if line)
             self.send(int(headers.pop("Status", "200").split()[0]), content, headers)
 

@@ -631,7 +631,7 @@ def test_random_bytes_are_refused(data: bytes, begin: bytes) -> None:
 def test_a_damaged_archive_is_refused_or_sound(seed: bytes, data: st.DataObject) -> None:
     damaged = bytearray(seed)
     places = st.integers(0, min(len(seed), 4000) - 1) | st.integers(0, len(seed) - 1)
-    for _ in range(data.draw(st.integers(0, 4))):
+    for _time in range(data.draw(st.integers(0, 4))):
         damaged[data.draw(places)] = data.draw(st.integers(0, 255))
     cut = data.draw(st.none() | places)
     is_refused_or_sound(bytes(damaged[:cut]))
@@ -643,7 +643,7 @@ def test_a_damaged_header_with_a_good_checksum_is_refused_or_sound(data: st.Data
     """What a checksum alone would catch is let through to the readers of sizes, types, maps and numbers."""
     kinds = b"0\x00125346SKLxgXVMDN7Z"
     blocks = bytearray(data.draw(st.sampled_from(SEEDS[-3:])))
-    for _ in range(data.draw(st.integers(1, 3))):
+    for _time in range(data.draw(st.integers(1, 3))):
         block = data.draw(st.integers(0, len(blocks) // 512 - 1)) * 512
         offset = data.draw(st.sampled_from([0, 100, 124, 124, 156, 157, 257, 345, 386, 482, 483]))
         value = bytes([data.draw(st.sampled_from(kinds))]) if offset == 156 else data.draw(st.binary(max_size=12))

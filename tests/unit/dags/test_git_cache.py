@@ -191,7 +191,7 @@ def line(process: subprocess.Popen[str]) -> str:
 def test_publishers_at_once_share_the_cache(upstream: Upstream, cache: Path, worker: Worker) -> None:
     """All of them read at the same time, for none ends before the others are there."""
     upstream.commit(TREE)
-    workers = [worker() for _ in range(3)]
+    workers = [worker() for _time in range(3)]
     assert [line(each) for each in workers] == ["begins"] * 3
     assert len({line(each) for each in workers} - {""}) == 1
     assert repository(cache).is_dir()
@@ -252,10 +252,10 @@ def test_what_no_kept_commit_has_is_dropped_unless_somebody_reads(
         assert published(GitOrigin(str(upstream.bare), cache)) == tree
         return sum(each.stat().st_size for each in objects(cache)) // size
 
-    assert max(publish() for _ in range(6)) <= 4
+    assert max(publish() for _time in range(6)) <= 4
     with GitOrigin(str(upstream.bare), cache).open({}) as content:
         expected = content.read(content.entries[0])
-        assert [publish() for _ in range(4)][-1] >= 5
+        assert [publish() for _time in range(4)][-1] >= 5
         assert content.read(content.entries[0]) == expected
     publish()
     assert publish() <= 4

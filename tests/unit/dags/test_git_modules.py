@@ -116,7 +116,7 @@ def test_every_submodule_that_cannot_be_had_is_named(upstream: Upstream, cache: 
 def test_submodules_end_somewhere(upstream: Upstream, cache: Path) -> None:
     commit = upstream.commit({"a": b""})
     upstream.add_module("m", "../etl.git", commit)
-    for _ in range(11):
+    for _time in range(11):
         commit = upstream.commit_index()
         git(upstream.work, "update-index", "--cacheinfo", f"160000,{commit},m")
     origin = GitOrigin(str(upstream.bare), cache, submodules=True)

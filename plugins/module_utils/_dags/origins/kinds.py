@@ -10,13 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.arguments import given_origin
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.archive.origin import ArchiveOrigin
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.directory import DirectoryOrigin
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git.access import GitAccess
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git.origin import GitOrigin
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.origin import Origin
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.s3.client import Connection, parse_address
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.s3.origin import S3Origin
+
+# Each kind is imported where it is needed: Ansible sends a module as source, and the host compiles what it imports.
 
 Options = Mapping[str, Any]
 
@@ -31,10 +27,15 @@ def origin(source: Options, cache: Path) -> Origin:
 
 
 def _directory(source: Options, _cache: Path) -> Origin:
+    from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.directory import DirectoryOrigin
+
     return DirectoryOrigin(Path(source["path"]), source["subdirectory"], source["exclude"])
 
 
 def _git(source: Options, cache: Path) -> Origin:
+    from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git.access import GitAccess
+    from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git.origin import GitOrigin
+
     access = GitAccess(source["ssh_key"], source["token"], source["username"], source["known_hosts"])
     return GitOrigin(
         source["repository"],
@@ -49,10 +50,18 @@ def _git(source: Options, cache: Path) -> Origin:
 
 
 def _archive(source: Options, _cache: Path) -> Origin:
+    from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.archive.origin import ArchiveOrigin
+
     return ArchiveOrigin(Path(source["archive"]), source["sha256"], source["subdirectory"], source["exclude"])
 
 
 def _s3(source: Options, _cache: Path) -> Origin:
+    from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.s3.client import (
+        Connection,
+        parse_address,
+    )
+    from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.s3.origin import S3Origin
+
     connection = Connection(source["endpoint_url"], source["region"], source["access_key"], source["secret_key"])
     return S3Origin(
         parse_address(source["s3"]), connection, source["subdirectory"], source["exclude"], source["sha256"]

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Union
 from urllib.parse import parse_qs, unquote, urlsplit
 
 USER = "admin"
@@ -23,7 +23,7 @@ PASSWORD = "the admin's"
 PAGE = 3
 """The server's maximum_page_limit."""
 
-Files = dict[str, list[str] | str]
+Files = dict[str, Union[list[str], str]]
 """A release: the dag_ids that each file defines, or the text of the error that keeps it from being read."""
 
 
@@ -184,7 +184,7 @@ class Handler(BaseHTTPRequestHandler):
         if path is None:
             return
         token = unquote(path.partition("/")[2])
-        bundle, _, file = token.removesuffix(".signed").partition("/")
+        bundle, _slash, file = token.removesuffix(".signed").partition("/")
         if file in self.server.busy:
             self._answer(409, {"detail": {"reason": "Unique constraint violation"}})
             return
@@ -202,7 +202,7 @@ class Handler(BaseHTTPRequestHandler):
         elif path in self.server.cursors():
             self._answer(200, self._by_cursor(path, query))
         else:
-            _, dag_id, _, run_id = [unquote(part) for part in path.split("/")]
+            _dags, dag_id, _runs, run_id = [unquote(part) for part in path.split("/")]
             runs = [run for run in self.server.runs if (run["dag_id"], run["dag_run_id"]) == (dag_id, run_id)]
             self._answer(200 if runs else 404, runs[0] if runs else {"detail": "not found"})
 

@@ -114,7 +114,7 @@ def test_a_run_that_was_deleted_meanwhile_uses_nothing(airflow: Airflow, run_mod
 
 def test_tasks_of_unfinished_runs_cost_no_request_each(airflow: Airflow, run_module: Any) -> None:
     airflow.runs = [run("a", "r", "running", "old", version("etl", "new"))]
-    airflow.tasks = [task("a", "r", "running", version("etl", "new")) for _ in range(8)]
+    airflow.tasks = [task("a", "r", "running", version("etl", "new")) for _time in range(8)]
     result = run_module(dag_bundle_info.main, **airflow.arguments)
     assert result["bundles"]["etl"]["in_use"] == ["new", "old"]
     assert airflow.asked.count("dags/~/dagRuns/~/taskInstances") == 3

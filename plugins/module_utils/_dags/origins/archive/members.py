@@ -110,7 +110,7 @@ class _Header(tarfile.TarInfo):
     """A header that is whole: what is not would be the end of the archive to tarfile, and half of it be published."""
 
     @classmethod
-    def fromtarfile(cls, archive: tarfile.TarFile) -> tarfile.TarInfo:  # type: ignore[override]
+    def fromtarfile(cls, archive: tarfile.TarFile) -> tarfile.TarInfo:  # type: ignore[override]  # pylint: disable=arguments-renamed
         try:
             return super().fromtarfile(archive)
         except tarfile.EOFHeaderError:  # type: ignore[attr-defined]

@@ -146,7 +146,7 @@ def resolve(url: str, parent: str) -> str:
         return url
     base, joint, rest = parent.rstrip("/"), "/", url
     while rest.startswith(("./", "../")):
-        up, _, rest = rest.partition("/")
+        up, _slash, rest = rest.partition("/")
         if up == "..":
             cut = base.rfind("/") if "/" in base else base.rfind(":")
             if cut < 0 or base[:cut].endswith((":", ":/")):

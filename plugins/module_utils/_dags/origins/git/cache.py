@@ -94,7 +94,7 @@ class Repository:
         except GitFailed:
             return []
         lines = printed.decode("utf-8", "surrogateescape").split("\0")
-        return [(key, value) for key, _, value in (line.partition("\n") for line in lines if line)]
+        return [(key, value) for key, _break, value in (line.partition("\n") for line in lines if line)]
 
     def _list(self, *arguments: str) -> list[str]:
         printed = self.git.run(self.path, "ls-tree", "-z", *arguments, is_local=True)

@@ -62,7 +62,7 @@ class Streams:
             repositories.setdefault(str(file.repository.path), {}).setdefault(file.blob, file)
         for blobs in repositories.values():
             pointers: dict[str, Pointer] = {}
-            repository = next(iter(blobs.values())).repository
+            repository, *_same = (file.repository for file in blobs.values())
             for name, content in repository.blobs.read(blobs):
                 if not self._may_be_pointer(blobs[name]):
                     yield blobs[name], content

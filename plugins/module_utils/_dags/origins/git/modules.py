@@ -108,8 +108,8 @@ def module_addresses(settings: Iterable[tuple[str, str]]) -> dict[str, str]:
     paths: dict[str, str] = {}
     urls: dict[str, str] = {}
     for key, value in settings:
-        section, _, rest = key.partition(".")
-        name, _, variable = rest.rpartition(".")
+        section, _dot, rest = key.partition(".")
+        name, _dot, variable = rest.rpartition(".")
         if section == "submodule" and variable in ("path", "url"):
             (paths if variable == "path" else urls)[name] = value
     return {

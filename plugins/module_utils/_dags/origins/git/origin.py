@@ -192,7 +192,7 @@ def _refs(git: Git, version: str | None) -> dict[str, str]:
         asked = [f"--{kind}" for kind in ("heads", "tags") if (version or "").startswith(f"refs/{kind}/")]
         pattern = [] if asked else [version or "HEAD"]
     printed = git.run(None, "ls-remote", *asked, "--", git.address.text, *pattern).decode("utf-8", "replace")
-    return {ref: commit for commit, _, ref in (line.partition("\t") for line in printed.split("\n"))}
+    return {ref: commit for commit, _tab, ref in (line.partition("\t") for line in printed.split("\n"))}
 
 
 def _the(refs: Mapping[str, str], ref: str, otherwise: str) -> Found:
