@@ -117,7 +117,7 @@ def measure(filesystem: Filesystem, tools: Sequence[type[Publisher]]) -> Seconds
             for tool in tools:
                 if spent[tool] > filesystem.seconds:
                     continue
-                for case, seconds in one_round(filesystem, tool, repository, versions):
+                for case, seconds in one_round(filesystem, tool, repository, versions).items():
                     found.setdefault((tool.name, case), []).append(seconds)
                     spent[tool] += seconds
                     print(f"{filesystem.name}, round {at + 1}: {tool.name}: {case}: {seconds:.3f} s", flush=True)
@@ -126,11 +126,12 @@ def measure(filesystem: Filesystem, tools: Sequence[type[Publisher]]) -> Seconds
 
 def one_round(
     filesystem: Filesystem, tool: type[Publisher], repository: Repository, versions: Mapping[str, Version]
-) -> Iterator[tuple[str, float]]:
-    """The seconds of each case, one after the other.
+) -> dict[str, float]:
+    """The seconds of each case.
 
     :raises SystemExit: the tool did not publish what was committed
     """
+    seconds = {}
     with started(tool, repository) as (publisher, directory):
         for case, version in versions.items():
             repository.offer(version)
@@ -140,7 +141,8 @@ def one_round(
             wrong = difference(publisher.published(directory), version)
             if wrong:
                 raise SystemExit(f"{tool.name} did not do its job ({case}, {filesystem.name}): {wrong}")
-            yield case, taken
+            seconds[case] = taken
+    return seconds
 
 
 @contextmanager
