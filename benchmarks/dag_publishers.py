@@ -73,7 +73,7 @@ class Rsync(Publisher):
         command = [RSYNC, "-a", "--delete", f"{self.repository.checkout}/", f"{shared}/"]
         return _seconds(lambda: subprocess.run(command, check=True))
 
-    def roll_back(self, shared: Path, version: Version) -> float:  # noqa: ARG002
+    def roll_back(self, shared: Path, version: Version) -> float:
         return self.publish(shared)
 
 
@@ -148,7 +148,7 @@ class Library(Publisher):
         source = {**options, "name": SOURCE, "repository": self.repository.url, "version": BRANCH}
         return self._switch(shared, lambda job: sync.stage(job, kinds.origin(source, self.own)))
 
-    def roll_back(self, shared: Path, version: Version) -> float:  # noqa: ARG002 - the release before is known there
+    def roll_back(self, shared: Path, version: Version) -> float:
         return self._switch(shared, sync.earlier)
 
     def published(self, shared: Path) -> Path:
@@ -180,7 +180,7 @@ class Synchronize(Task):
 
     name = "ansible.posix.synchronize"
 
-    def task(self, shared: Path, back_to: Version | None = None) -> dict[str, Any]:  # noqa: ARG002
+    def task(self, shared: Path, back_to: Version | None = None) -> dict[str, Any]:
         options = {"src": f"{self.repository.checkout}/", "dest": f"{shared}/", "delete": True}
         return {"ansible.posix.synchronize": options}
 

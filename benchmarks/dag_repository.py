@@ -60,7 +60,7 @@ def content(path: str, edition: int) -> bytes:
 
 @functools.cache
 def _text(path: str) -> bytes:
-    words = random.Random(path).choices(WORDS, k=FILE_BYTES // 4)  # noqa: S311 - not a secret
+    words = random.Random(path).choices(WORDS, k=FILE_BYTES // 4)
     lines = [" ".join(line) for line in itertools.batched(words, 12)]
     return "\n".join(lines).encode()[: FILE_BYTES - 1] + b"\n"
 

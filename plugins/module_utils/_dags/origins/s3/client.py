@@ -106,8 +106,8 @@ class Connection:
         """
         self._require_sense()
         require_boto3()
-        import boto3.session  # noqa: PLC0415
-        from botocore.config import Config  # noqa: PLC0415
+        import boto3.session
+        from botocore.config import Config
 
         settings: dict[str, Any] = {
             "connect_timeout": CONNECT_SECONDS,
@@ -145,7 +145,7 @@ class Connection:
 def require_boto3() -> None:
     """Raise `SourceProblems` where boto3 is missing, which only sources in S3 need."""
     try:
-        import boto3.session  # noqa: F401, PLC0415
+        import boto3.session  # noqa: F401  # only whether it is there
     except ImportError:
         what = "a source in S3 needs boto3 where it is read"
         raise SourceProblems([f"{what}: install python3-boto3, or boto3 with the pip of {sys.executable}"]) from None
@@ -171,7 +171,7 @@ def asking(connection: Connection, address: Address) -> Iterator[None]:
     :raises SourceProblems: instead of all else that boto3 raises
     """
     require_boto3()
-    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
+    from botocore.exceptions import BotoCoreError, ClientError
 
     try:
         yield

@@ -107,7 +107,7 @@ class Bucket:
         """
         address = Address(self.name, key)
         with asking(self.connection, address):
-            from botocore.exceptions import ClientError  # noqa: PLC0415
+            from botocore.exceptions import ClientError
 
             try:
                 answer = self.client.head_object(Bucket=self.name, Key=key)
@@ -129,7 +129,7 @@ class Bucket:
         changed = SourceProblems([f"{shown(str(address))} changed while it was read; publish again"])
         attempts_left = ATTEMPTS
         with asking(self.connection, address):
-            from botocore.exceptions import BotoCoreError  # noqa: PLC0415
+            from botocore.exceptions import BotoCoreError
 
             while True:
                 answer = self._get(wanted)
@@ -148,7 +148,7 @@ class Bucket:
 
     def _get(self, wanted: Object) -> Mapping[str, Any] | None:
         """Return the answer whose body is the object, or None where it is another one by now."""
-        from botocore.exceptions import ClientError  # noqa: PLC0415
+        from botocore.exceptions import ClientError
 
         condition = {"IfMatch": f'"{wanted.etag}"'} if wanted.etag else {}
         try:
