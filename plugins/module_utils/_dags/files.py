@@ -12,13 +12,13 @@ import os
 import shutil
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.parallel import THREADS, each
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.parallel import THREADS, each, stream
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.tree import Entry, SourceProblems, copy_checked
 
 _FLUSHED_ONE_BY_ONE = 256
@@ -58,25 +58,23 @@ def write_stream(
     :raises SourceProblems: a content is not what its digest says
     """
     missing = set(wanted)
-    underway: list[Future[None]] = []
     written = 0
-    for digest, content in contents:
-        if digest not in missing:
-            continue
-        missing.discard(digest)
-        places = wanted[digest]
-        written += sum(place.entry.size for place in places)
-        if len(places) == 1 and places[0].entry.size > _LARGE:
-            write_file(places[0], content, attributes)
-            continue
-        data = content.read()
-        underway += [pool.submit(write_file, place, io.BytesIO(data), attributes) for place in places]
-        if len(underway) > THREADS * 4:
-            for future in underway:
-                future.result()
-            underway = []
-    for future in underway:
-        future.result()
+
+    def copies() -> Iterator[tuple[Wanted, bytes]]:
+        nonlocal written
+        for digest, content in contents:
+            if digest not in missing:
+                continue
+            missing.discard(digest)
+            places = wanted[digest]
+            written += sum(place.entry.size for place in places)
+            if len(places) == 1 and places[0].entry.size > _LARGE:
+                write_file(places[0], content, attributes)
+                continue
+            data = content.read()
+            yield from ((place, data) for place in places)
+
+    stream(pool, lambda copy: write_file(copy[0], io.BytesIO(copy[1]), attributes), copies())
     return written, missing
 
 

@@ -31,12 +31,15 @@ class Event(NamedTuple):
     """A release became the current one.
 
     action: PUBLISHED or ROLLED_BACK. at: when, in UTC, as ISO 8601 has it with seconds. by: user@host of the publisher.
+    made: `tree`, `files` and `origin` of the release, so that who finds it current need not open it; None where they
+    are not known.
     """
 
     release: str
     action: str
     at: str
     by: str
+    made: dict[str, Any] | None = None
 
 
 def now() -> datetime.datetime:
@@ -54,10 +57,12 @@ def read(directory: Directory) -> list[Event]:
 
 
 def _event(fields: dict[str, Any]) -> Event:
-    event = Event(*(str(fields[name]) for name in Event._fields))
+    release, action, at, by = (str(fields[name]) for name in ("release", "action", "at", "by"))
+    event = Event(release, action, at, by)
     if datetime.datetime.fromisoformat(event.at).tzinfo is None:
         raise ValueError(f"{event.at} is a time of no zone")
-    return event
+    made = fields.get("made")
+    return event._replace(made=dict(made)) if made else event
 
 
 def note(directory: Directory, event: Event, attributes: Attributes) -> None:
@@ -74,7 +79,7 @@ def note(directory: Directory, event: Event, attributes: Attributes) -> None:
 def following(events: Sequence[Event], event: Event, current: str | None) -> list[Event]:
     """Return the events with one more. What was written down and did not happen is taken back before."""
     if current is not None and trail(events, None)[-1:] != [current]:
-        return [*events, event._replace(release=current, action=ROLLED_BACK), event]
+        return [*events, event._replace(release=current, action=ROLLED_BACK, made=None), event]
     return [*events, event]
 
 

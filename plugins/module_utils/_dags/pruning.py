@@ -27,6 +27,7 @@ from ansible_collections.airstack.backbone.plugins.module_utils._dags.releases i
     Directory,
     PublishError,
 )
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.seen import Seen
 
 
 @dataclass(frozen=True)
@@ -42,14 +43,13 @@ class Retention:
     in_use: Collection[str] = ()
 
 
-def outdated(directory: Directory, retention: Retention, current: str) -> list[str]:
+def outdated(directory: Directory, seen: Seen, retention: Retention, current: str) -> list[str]:
     """Return the releases that need not stay once this one is the current one, the oldest first."""
-    events, now = history.read(directory), directory.current()
-    if now != current:
-        events = history.following(
-            events, history.Event(current, history.PUBLISHED, history.now().isoformat(), ""), now
-        )
-    ages = {name: _age(directory, name, events) for name in directory.names() if name != current}
+    events = seen.events
+    if seen.current != current:
+        event = history.Event(current, history.PUBLISHED, history.now().isoformat(), "")
+        events = history.following(events, event, seen.current)
+    ages = {name: _age(directory, name, events) for name in seen.names if name != current}
     # Times are in whole seconds, in which several may have been current one after the other.
     last = {event.release: -at for at, event in enumerate(events)}
     # What never was current, as what a gate refused, takes no other's place.

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import itertools
 import json
 import os
 import pwd
@@ -260,7 +261,7 @@ def _fill(
     files = [entry for entry in content.entries if entry.kind != "l"]
     shared = [entry for entry in files if entry.content in kept]
     wanted: dict[str, list[Wanted]] = {}
-    for entry in files:
+    for entry in _spread(files):
         if entry.content not in kept:
             wanted.setdefault(entry.digest, []).append(Wanted(staging / entry.path, entry))
     _require_room(staging, [each.entry for places in wanted.values() for each in places])
@@ -284,6 +285,15 @@ def _fill(
         *(entry.path for entry, linked in zip(shared, is_linked) if not linked),
         *(path for level in directories for path in level),
     ]
+
+
+def _spread(files: Iterable[Entry]) -> Iterator[Entry]:
+    """Yield files so that neighbours are in different directories: a server makes one name at a time in each."""
+    by_directory: dict[str, list[Entry]] = {}
+    for file in files:
+        by_directory.setdefault(file.path.rpartition("/")[0], []).append(file)
+    for some in itertools.zip_longest(*by_directory.values()):
+        yield from (file for file in some if file is not None)
 
 
 def _modified(path: Path) -> int:

@@ -9,9 +9,11 @@ before any of them is. In check mode both only say what they would do.
 
 from __future__ import annotations
 
+import gc
 import os
-from collections.abc import Collection, Iterable, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,6 +46,7 @@ from ansible_collections.airstack.backbone.plugins.module_utils._dags.report imp
     released,
     unchanged,
 )
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.seen import LOOKS, Seen, look
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.tree import (
     METADATA,
     Entry,
@@ -83,7 +86,8 @@ class Staged:
     """A release that is there or, in check mode, would be.
 
     revision: what it is of, as its origin says now. before: the release that was current then. after: what it is. files:
-    how many. is_made: whether it was not there before. cleaned: the leftovers that were removed. left: those that could
+    how many. is_made: whether it was not there before. is_settled: whether it is the current one already, and nothing has to
+    go. cleaned: the leftovers that were removed. left: those that could
     not be, and why. written: bytes. differences: from the one to the other, as a diff shows them.
     """
 
@@ -94,6 +98,7 @@ class Staged:
     after: Version
     files: int
     is_made: bool = False
+    is_settled: bool = False
     cleaned: Sequence[str] = ()
     left: Sequence[str] = ()
     written: int = 0
@@ -106,13 +111,20 @@ def stage(job: Job, origin: Origin) -> Staged:
     :raises PublishError: with the storage as it was
     :raises SourceProblems: the same, because of the source
     """
-    _require_storage(job)
-    with job.timer.phase("ask"):
-        revision = origin.revision()
+    with job.timer.phase("ask"), ThreadPoolExecutor(LOOKS + 1) as pool:
+        storage = pool.submit(_require_storage, job)
+        looked = look(pool, job.directory)
+        try:
+            revision = origin.revision()
+        finally:
+            storage.result()
+        seen = looked()
+        if revision is not None and seen.made.get("origin") == revision:
+            return _unchanged(job, seen, seen.made, revision)
         there = job.directory.of_revision(revision) if revision is not None else None
     if there is not None:
         return named(job, there)
-    with ExitStack() as stack:
+    with _uncollected(), ExitStack() as stack:
         with job.timer.phase("read"):
             base = job.directory.base()
             content = stack.enter_context(origin.open(base.known))
@@ -120,6 +132,18 @@ def stage(job: Job, origin: Origin) -> Staged:
         _require_tree(job, tree)
         there = job.directory.of_tree(tree)
         return _found(job, there, revision or {}) if there else _make(job, content, tree, revision, base)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without Python's search for cycles, which would go through all entries of a tree again and again and find none."""
+    is_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if is_enabled:
+            gc.enable()
 
 
 def taken_up(job: Job, tree: str, revision: Revision | None = None) -> Staged | None:
@@ -175,7 +199,7 @@ def switch(job: Job, staged: Staged, action: str = history.PUBLISHED) -> dict[st
     :raises PublishError: and the current one is as it was
     """
     name = staged.name
-    if job.directory.current() == staged.before.name == name and not _outdated(job, name):
+    if staged.is_settled:
         return told(job, staged)
     with job.turn(), job.timer.phase("switch"):
         previous = job.directory.current()
@@ -183,7 +207,8 @@ def switch(job: Job, staged: Staged, action: str = history.PUBLISHED) -> dict[st
         if previous != name and not job.is_check:
             if name not in job.directory.names():
                 raise PublishError(f"release {name} went while it was to become the current one; run this again")
-            event = history.Event(name, action, history.now().isoformat(), job.publisher)
+            made = {"tree": staged.tree, "files": staged.files, "origin": dict(staged.revision) or None}
+            event = history.Event(name, action, history.now().isoformat(), job.publisher, made)
             set_current(job.directory, event, job.attributes)
         pruned = _prune(job, name)
     if previous != staged.before.name and not job.is_check:
@@ -275,11 +300,11 @@ def _make(job: Job, content: Content, tree: str, revision: Revision | None, base
         before,
         after,
         len(content.entries),
-        made.is_made,
-        cleaned.names,
-        cleaned.problems,
-        made.written,
-        tuple(shown),
+        is_made=made.is_made,
+        cleaned=cleaned.names,
+        left=cleaned.problems,
+        written=made.written,
+        differences=tuple(shown),
     )
 
 
@@ -292,23 +317,45 @@ def _found(job: Job, name: str, revision: Revision | None = None) -> Staged:
     metadata = job.directory.metadata(name) or {}
     tree, files = str(metadata.get("tree")), int(metadata.get("files", 0))
     known = (metadata.get("origin") or {}) if revision is None else revision
-    current = job.directory.current()
-    if current == name:
-        here = Version(name, [], lambda _entry: None)
-        cleaned = _clean_unless_in_use(job)
-        return Staged(name, tree, known, here, here, files, cleaned=cleaned.names, left=cleaned.problems)
-    before, after = released(job.directory, current), released(job.directory, name)
+    seen = _look(job)
+    if seen.current == name:
+        return _unchanged(job, seen, {"tree": tree, "files": files}, known)
+    before, after = released(job.directory, seen.current), released(job.directory, name)
     shown = differences(job.directory.source, before, after) if job.is_diff else []
     return Staged(name, tree, known, before, after, files, differences=tuple(shown))
 
 
-def _outdated(job: Job, current: str) -> list[str]:
-    return [] if job.retention is None else pruning.outdated(job.directory, job.retention, current)
+def _unchanged(job: Job, seen: Seen, made: Mapping[str, Any], revision: Revision) -> Staged:
+    """A release that is the current one already, and is not looked at."""
+    here = Version(seen.current, [], lambda _entry: None)
+    cleaned = _clean_unless_in_use(job, seen)
+    tree = str(made["tree"])
+    _require_tree(job, tree)
+    return Staged(
+        str(seen.current),
+        tree,
+        revision,
+        here,
+        here,
+        int(made["files"]),
+        is_settled=not _outdated(job, seen, str(seen.current)),
+        cleaned=cleaned.names,
+        left=cleaned.problems,
+    )
+
+
+def _look(job: Job) -> Seen:
+    with ThreadPoolExecutor(LOOKS) as pool:
+        return look(pool, job.directory)()
+
+
+def _outdated(job: Job, seen: Seen, current: str) -> list[str]:
+    return [] if job.retention is None else pruning.outdated(job.directory, seen, job.retention, current)
 
 
 def _prune(job: Job, current: str) -> Removed:
     """Remove what need not stay beside the current one; in check mode, only name it. In one's turn."""
-    names = _outdated(job, current)
+    names = _outdated(job, _look(job), current)
     return Removed(names, []) if job.is_check else pruning.remove(job.directory, names)
 
 
@@ -317,10 +364,10 @@ def _clean(job: Job) -> Removed:
     return Removed(_leftovers(job), []) if job.is_check else pruning.clean(job.directory)
 
 
-def _clean_unless_in_use(job: Job) -> Removed:
+def _clean_unless_in_use(job: Job, seen: Seen) -> Removed:
     """Remove leftovers in passing; what another publisher is making at this moment is none."""
-    if job.is_check or not _leftovers(job):
-        return Removed(_leftovers(job), [])
+    if job.is_check or not seen.leftovers:
+        return Removed(list(seen.leftovers), [])
     try:
         with locked(job.directory, job.attributes, seconds=0):
             return pruning.clean(job.directory)

@@ -10,6 +10,9 @@ import json
 import os
 import re
 import subprocess
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +30,9 @@ from ansible_collections.airstack.backbone.plugins.module_utils._dags import (
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.files import Attributes
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.history import PUBLISHED, ROLLED_BACK, Event
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.directory import DirectoryOrigin
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.origin import Content, Known, Revision
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.releases import Directory, PublishError
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.seen import LOOKS, Seen, look
 from ansible_collections.airstack.backbone.tests.unit.dags import publisher
 from ansible_collections.airstack.backbone.tests.unit.dags.trees import Link, Tree, make
 
@@ -147,8 +152,73 @@ def test_a_rollback_to_a_release_by_name_is_done_once(storage: Path) -> None:
 def test_a_history_that_cannot_be_read_does_no_harm(storage: Path, text: str) -> None:
     first = publish(storage, {"a.py": b"1"})
     (storage / "etl/.history").write_text(text, encoding="utf-8")
-    publish(storage, {"a.py": b"2"}, retention=pruning.Retention(keep=1, minimum_age=0))
+    publish(storage, {"a.py": b"2"}, retention=pruning.Retention(keep=1, minimum_age=600))
     assert roll_back(storage)["release"] == first
+
+
+def test_the_history_says_what_the_current_release_was_made_of(storage: Path) -> None:
+    first = publish(storage, {"a.py": b"1", "b.py": b"2"})
+    publish(storage, {"a.py": b"2"})
+    roll_back(storage)
+    directory = Directory(storage, "etl")
+    with ThreadPoolExecutor(LOOKS) as pool:
+        seen = look(pool, directory)()
+    metadata = directory.metadata(first) or {}
+    assert seen.current == first
+    assert seen.made == {key: metadata[key] for key in ("tree", "files", "origin")}
+    assert Seen("gone", seen.names, seen.events, []).made == {}
+    assert seen._replace(names=[]).made == {}
+    assert seen._replace(events=[seen.events[-1]._replace(made=None)]).made == {}
+
+
+class Numbered:
+    """A directory whose content a number names, and which counts how often it is read."""
+
+    def __init__(self, path: Path, number: int) -> None:
+        self.path, self.number, self.opened = path, number, 0
+
+    def revision(self) -> Revision:
+        return {"number": self.number}
+
+    def open(self, known: Mapping[str, Known]) -> AbstractContextManager[Content]:
+        self.opened += 1
+        return DirectoryOrigin(self.path).open(known)
+
+
+def test_what_is_current_already_is_not_read_again_unless_it_is_gone(storage: Path) -> None:
+    origin = Numbered(make(storage.parent / "etl", {"a.py": b"1"}), 1)
+
+    def again() -> tuple[dict[str, Any], int]:
+        mine = job(storage)
+        return sync.switch(mine, sync.stage(mine, origin)), origin.opened
+
+    made, opened = again()
+    assert (made["changed"], opened) == (True, 1)
+    same, opened = again()
+    assert (same["changed"], same["counts"]["unchanged"], opened) == (False, 1, 1)
+    assert {key: same[key] for key in ("release", "tree", "directory")} == {
+        key: made[key] for key in ("release", "tree", "directory")
+    }
+    pruning.remove_tree(Directory(storage, "etl").release(made["release"]))
+    assert (again()[0]["release"], origin.opened) == (made["release"], 2)
+    assert (Path(made["directory"]) / "a.py").read_bytes() == b"1"
+
+
+def test_what_is_to_be_pruned_goes_also_where_nothing_is_new(storage: Path) -> None:
+    first = publish(storage, {"a.py": b"1"})
+    publish(storage, {"a.py": b"2"})
+    origin = Numbered(make(storage.parent / "etl", {"a.py": b"3"}), 1)
+    retention = pruning.Retention(keep=1, minimum_age=150)
+    for pruned in ([], [first]):
+        mine = job(storage, retention=retention)
+        assert sync.switch(mine, sync.stage(mine, origin))["pruned"][:1] == pruned
+        age(storage, 10)
+
+
+def test_what_a_killed_publisher_did_not_note_is_made_of_what_nobody_knows(storage: Path) -> None:
+    noted = [Event("r1", PUBLISHED, DAY.isoformat(), "me@here", {"tree": "t", "files": 1, "origin": None})]
+    after = history.following(noted, Event("r3", PUBLISHED, DAY.isoformat(), "me@here", {"tree": "u"}), "r2")
+    assert [(each.release, each.made) for each in after[1:]] == [("r2", None), ("r3", {"tree": "u"})]
 
 
 def age(storage: Path, minutes: int) -> None:

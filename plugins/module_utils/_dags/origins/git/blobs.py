@@ -11,7 +11,7 @@ import re
 import subprocess
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git.errors import CacheBroken
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git.process import Git, stop
@@ -22,6 +22,14 @@ _BATCH = (
 )
 
 
+class Blob(NamedTuple):
+    """A blob's name, its size in bytes, and its content, which is to be read before the next blob's."""
+
+    name: str
+    size: int
+    content: IO[bytes]
+
+
 class Blobs:
     """The contents of a repository's blobs, by one process of git that is asked for one after the other."""
 
@@ -30,8 +38,8 @@ class Blobs:
         self._directory = directory
         self._process: subprocess.Popen[bytes] | None = None
 
-    def read(self, names: Iterable[str]) -> Iterator[tuple[str, IO[bytes]]]:
-        """Yield each blob's name and content, which is to be read before the next.
+    def read(self, names: Iterable[str]) -> Iterator[Blob]:
+        """Yield each blob, in the order of the names.
 
         :raises CacheBroken: one is not there, or not whole
         """
@@ -49,7 +57,7 @@ class Blobs:
             else:
                 stop(process)
 
-    def _asked(self, process: subprocess.Popen[bytes], names: Iterable[str]) -> Iterator[tuple[str, IO[bytes]]]:
+    def _asked(self, process: subprocess.Popen[bytes], names: Iterable[str]) -> Iterator[Blob]:
         if process.stdin is None or process.stdout is None:
             raise ValueError("the process was started without its pipes")
         ahead = iter(names)
@@ -60,23 +68,23 @@ class Blobs:
             except BrokenPipeError:
                 raise self._broken(batch[0]) from None
             for name in batch:
-                content = self._answer(name, process.stdout)
-                yield name, content
-                while content.read(CHUNK):
+                blob = self._answer(name, process.stdout)
+                yield blob
+                while blob.content.read(CHUNK):
                     pass
                 process.stdout.read(1)  # the line break after each
 
-    def _answer(self, name: str, stream: IO[bytes]) -> IO[bytes]:
+    def _answer(self, name: str, stream: IO[bytes]) -> Blob:
         found = re.fullmatch(rb"[0-9a-f]+ blob ([0-9]+)\n", stream.readline())
         if found is None:
             raise self._broken(name)
         size = int(found[1])
         if size > CHUNK:
-            return io.BufferedReader(_Part(stream, size, lambda: self._broken(name)), CHUNK)
+            return Blob(name, size, io.BufferedReader(_Part(stream, size, lambda: self._broken(name)), CHUNK))
         data = stream.read(size)
         if len(data) < size:
             raise self._broken(name)
-        return io.BytesIO(data)
+        return Blob(name, size, io.BytesIO(data))
 
     def _broken(self, name: str) -> CacheBroken:
         return CacheBroken(self._directory, f"lacks the blob {name}")

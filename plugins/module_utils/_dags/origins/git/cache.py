@@ -51,7 +51,6 @@ class Item(NamedTuple):
 
     mode: str
     name: str
-    size: int
     path: str
 
 
@@ -71,7 +70,7 @@ class Repository:
         :raises CacheBroken: the listing cannot be made
         """
         try:
-            listed = self._list("-r", "--long", f"{self.commit}:{subdirectory}")
+            listed = self._list("-r", f"{self.commit}:{subdirectory}")
         except GitFailed as failed:
             if subdirectory:
                 raise self._lacks(subdirectory) from None
@@ -79,10 +78,8 @@ class Repository:
         items = []
         for line in listed:
             fields, path = line.split("\t", 1)
-            mode, _kind, name, size = fields.split()
-            if size == "BAD":
-                raise CacheBroken(self.path, f"lacks the blob {name}")
-            items.append(Item(mode, name, 0 if size == "-" else int(size), path))
+            mode, _kind, name = fields.split(" ")
+            items.append(Item(mode, name, path))
         return items
 
     def settings(self, path: str) -> list[tuple[str, str]]:

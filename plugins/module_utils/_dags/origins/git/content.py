@@ -11,9 +11,9 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
-from typing import IO
 
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.files import Attributes, Wanted, write_stream
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git.blobs import Blob
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git.cache import mark_broken
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git.errors import CacheBroken
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git.lfs import (
@@ -49,9 +49,9 @@ class Streams:
 
     def mark(self, file: File) -> str:
         """Return what tells a content: its blob, and whether the content is another where that blob is a pointer."""
-        return f"{file.blob} lfs" if self._may_be_pointer(file) else file.blob
+        return f"{file.blob} lfs" if self.git_for else file.blob
 
-    def of(self, files: Iterable[File]) -> Generator[tuple[File, IO[bytes]], None, None]:
+    def of(self, files: Iterable[File]) -> Generator[tuple[File, Blob], None, None]:
         """Yield each file with its content, which is to be read before the next; of several with one blob, the first.
 
         :raises CacheBroken: one is not in the storage as it should be
@@ -63,24 +63,22 @@ class Streams:
         for blobs in repositories.values():
             pointers: dict[str, Pointer] = {}
             repository, *_same = (file.repository for file in blobs.values())
-            for name, content in repository.blobs.read(blobs):
-                if not self._may_be_pointer(blobs[name]):
-                    yield blobs[name], content
+            for blob in repository.blobs.read(blobs):
+                file = blobs[blob.name]
+                if self.git_for is None or file.mode == _LINK or blob.size >= POINTER_SIZE:
+                    yield file, blob
                     continue
-                data = content.read()
+                data = blob.content.read()
                 pointer = read_pointer(data)
                 if pointer is None:
-                    yield blobs[name], io.BytesIO(data)
+                    yield file, blob._replace(content=io.BytesIO(data))
                 else:
-                    pointers[name] = pointer
+                    pointers[blob.name] = pointer
             if pointers and self.git_for:
                 places = fetched(repository, pointers, {name: blobs[name].path for name in pointers}, self.git_for)
                 for name, place in places.items():
                     with place.open("rb") as large:
-                        yield blobs[name], large
-
-    def _may_be_pointer(self, file: File) -> bool:
-        return self.git_for is not None and file.mode != _LINK and file.size < POINTER_SIZE
+                        yield blobs[name], Blob(name, pointers[name].size, large)
 
 
 @dataclass(frozen=True)
@@ -97,7 +95,7 @@ class GitContent:
         digests = {places[0].entry.path: digest for digest, places in wanted.items()}
         try:
             with closing(self.streams.of(self.files[path] for path in digests)) as contents:
-                named = ((digests[file.path], content) for file, content in contents)
+                named = ((digests[file.path], blob.content) for file, blob in contents)
                 written, missing = write_stream(pool, wanted, named, attributes)
         except CacheBroken as broken:
             mark_broken(broken.directory)
@@ -109,7 +107,7 @@ class GitContent:
 
     def read(self, entry: Entry) -> bytes:
         """Return a file's content, or a link's target."""
-        [data] = [content.read() for _file, content in self.streams.of([self.files[entry.path]])]
+        [data] = [blob.content.read() for _file, blob in self.streams.of([self.files[entry.path]])]
         return data
 
 
@@ -128,8 +126,6 @@ def read_content(
         problem = misplaced(file.path) or unfit(file.path)
         if problem:
             problems.append(problem)
-        elif file.mode == _LINK and file.size > _LINK_SIZE:
-            problems.append(f"{file.path} is a link to a path of {file.size} bytes, which is longer than any can be")
         else:
             fit.append(file)
     fit.sort(key=lambda file: file.path)
@@ -150,7 +146,9 @@ def read_content(
             continue
         data = targets[file.blob]
         target = data.decode("utf-8", "surrogateescape")
-        if is_plain(target):
+        if len(data) > _LINK_SIZE:
+            problems.append(f"{file.path} is a link to a path of more than {_LINK_SIZE} bytes, which none can be")
+        elif is_plain(target):
             entries.append(Entry(file.path, "l", hashlib.sha256(data).hexdigest(), len(data), target))
         else:
             what = f"{target!r}, which holds a control character, or is not UTF-8"
@@ -162,8 +160,8 @@ def read_content(
 
 
 def _targets(links: Sequence[File], streams: Streams) -> dict[str, bytes]:
-    """Return what the blobs of links hold."""
-    return {file.blob: content.read() for file, content in streams.of(links)}
+    """Return what the blobs of links hold: of one that is too long, so much that it shows."""
+    return {file.blob: blob.content.read(_LINK_SIZE + 1) for file, blob in streams.of(links)}
 
 
 def _contents(
@@ -178,9 +176,9 @@ def _contents(
             found[mark] = known[mark]
         else:
             unread.append(file)
-    for file, content in streams.of(unread):
+    for file, blob in streams.of(unread):
         sha, size = hashlib.sha256(), 0
-        while chunk := content.read(CHUNK):
+        while chunk := blob.content.read(CHUNK):
             sha.update(chunk)
             size += len(chunk)
         found[marks[file.path]] = Known(sha.hexdigest(), size)

@@ -34,7 +34,6 @@ class File(NamedTuple):
     path: str
     mode: str
     blob: str
-    size: int
     repository: Repository
 
 
@@ -71,7 +70,7 @@ class Collector:
             if is_module:
                 modules.append(item)
             else:
-                files.append(File(path, item.mode, item.name, item.size, repository))
+                files.append(File(path, item.mode, item.name, repository))
         if modules and not self.with_submodules:
             self.problems += [f"{beneath}{each.path} is a submodule; set submodules, or exclude it" for each in modules]
         elif modules and depth == DEPTH:
