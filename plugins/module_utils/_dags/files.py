@@ -22,6 +22,10 @@ from ansible_collections.airstack.backbone.plugins.module_utils._dags.parallel i
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.tree import Entry, SourceProblems, copy_checked
 
 _FLUSHED_ONE_BY_ONE = 256
+_ADVICE = {
+    errno.EROFS: "it is mounted read-only here: publish from the host that has it read-write, or mount it so",
+    errno.EDQUOT: "the filesystem may have room, but its quota is used up: have it raised, or keep fewer releases",
+}
 _LARGE = 1 << 20  # what is larger is written as it is read, and not handed to a thread
 
 
@@ -158,8 +162,10 @@ def sync(path: str) -> None:
 
 
 def describe(error: OSError) -> str:
-    """Return an error's reason and, where it has one, its path."""
-    return f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}"
+    """Return an error's reason, its path where it has one, and what to do where that is known."""
+    advice = _ADVICE.get(error.errno or 0)
+    place = f": {error.filename}" if error.filename else ""
+    return f"{error.strerror or error}{place}{f'; {advice}' if advice else ''}"
 
 
 def share(old: str, new: str) -> bool:

@@ -65,6 +65,9 @@ from ansible_collections.airstack.backbone.plugins.module_utils._dags.tree impor
     tree_hash,
 )
 
+BLOCK = 4096
+"""The largest block that is believed: NFS gives the size of its transfers, up to 1 MiB, as its blocks', and CephFS 4 MiB."""
+
 LOCK_SECONDS = 60
 """How long one publisher waits for another of the same source."""
 
@@ -306,7 +309,8 @@ def _require_room(staging: Path, new: Sequence[Entry]) -> None:
     :raises OSError: ENOSPC, with what is needed and what there is
     """
     free = os.statvfs(staging)
-    needed, available = sum(entry.size for entry in new), free.f_bavail * free.f_frsize
+    block = min(free.f_frsize, BLOCK)
+    needed, available = sum(-(-entry.size // block) * block for entry in new), free.f_bavail * free.f_frsize
     if needed > available:
         text = f"no room: {_megabytes(needed)} are needed, and {_megabytes(available)} are free"
         raise OSError(errno.ENOSPC, text)

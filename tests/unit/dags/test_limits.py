@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from ansible_collections.airstack.backbone.plugins.module_utils._dags import publishing, releases, report, sync
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.files import Attributes
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.files import Attributes, describe
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.releases import Directory, PublishError
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.tree import DEPTH, Entry, SourceProblems, check
 from ansible_collections.airstack.backbone.tests.unit.dags import publisher
@@ -110,7 +112,11 @@ def test_copies_are_on_disk_too(storage: Path, tmp_path: Path, monkeypatch: pyte
     ("options", "tree", "message"),
     [
         ("size=1m", {"a.py": b"x" * 2_000_000}, "no room: 2.0 MB are needed, and 1.0 MB are free"),
-        ("size=1m", {f"{number}.py": b"%d" % number for number in range(600)}, "No space left on device"),
+        (
+            "size=1m",
+            {f"{number}.py": b"%d" % number for number in range(600)},
+            "no room: 2.5 MB are needed, and 1.0 MB",
+        ),
         ("nr_inodes=40", {f"{number}.py": b"%d" % number for number in range(600)}, "600 files are to be made, and"),
         ("nr_inodes=40", {f"{number}/a/b.py": b"1" for number in range(20)}, "No space left on device"),
     ],
@@ -127,6 +133,54 @@ def test_a_filesystem_that_is_full_is_said_and_left_as_it_was(
         assert read(storage / "etl/current") == {"first.py": b"first"}
 
 
+def test_a_network_filesystems_blocks_are_not_what_files_take(
+    storage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = SimpleNamespace(f_frsize=1 << 20, f_bavail=3, f_files=0, f_favail=0)
+    monkeypatch.setattr(os, "statvfs", lambda _path: free)
+    assert publish(storage, make(tmp_path / "source", {f"{number}.py": b"1" for number in range(10)}))["changed"]
+    with pytest.raises(PublishError, match=r"no room: 3\.2 MB are needed, and 3\.1 MB are free"):
+        publish(storage, make(tmp_path / "source", {f"{number}.py": b"2" for number in range(770)}))
+
+
+def test_a_quota_that_is_used_up_is_said_and_left_as_it_was(storage: Path, tmp_path: Path) -> None:
+    with limited(storage, tmp_path / "image", megabytes=2) as within:
+        publish(within, make(tmp_path / "first", {"first.py": b"first"}))
+        before = sorted(within.rglob("*"))
+        message = "Disk quota exceeded.*; the filesystem may have room, but its quota is used up: have it raised"
+        for large in ({"a.py": os.urandom(3_000_000)}, {f"{number}.py": os.urandom(9000) for number in range(400)}):
+            with pytest.raises(PublishError, match=message):
+                publish(within, make(tmp_path / f"of {len(large)}", large))
+            assert sorted(within.rglob("*")) == before
+            assert read(within / "etl/current") == {"first.py": b"first"}
+        assert publish(within, make(tmp_path / "small", {"small.py": b"small"}))["changed"]
+
+
+@contextmanager
+def limited(mount: Path, image: Path, megabytes: int) -> Iterator[Path]:
+    """A storage with a quota, in a filesystem of an image that has more room. Btrfs keeps quotas on every kernel."""
+    if os.geteuid() != 0 or not shutil.which("mkfs.btrfs"):
+        pytest.skip("a filesystem with a quota takes root and btrfs-progs")
+    with image.open("wb") as file:
+        file.truncate(128 << 20)
+    subprocess.run(["mkfs.btrfs", "--quiet", str(image)], check=True)
+    mounted = subprocess.run(["mount", "-o", "loop", str(image), str(mount)], capture_output=True, check=False)
+    if mounted.returncode != 0:
+        pytest.skip("mounting an image takes loop devices and a kernel with btrfs")
+    within = mount / "limited"
+    try:
+        for command in (
+            ["quota", "enable", str(mount)],
+            ["subvolume", "create", str(within)],
+            ["qgroup", "limit", f"{megabytes}M", str(within)],
+        ):
+            subprocess.run(["btrfs", *command], check=True, capture_output=True)
+        (within / releases.SENTINEL).touch()
+        yield within
+    finally:
+        subprocess.run(["umount", "--lazy", str(mount)], check=True)
+
+
 def test_a_filesystem_that_is_read_only_is_said_where_something_is_to_be_written(storage: Path, tmp_path: Path) -> None:
     first, second = make(tmp_path / "first", {"a.py": b"1"}), make(tmp_path / "second", {"a.py": b"2"})
     with small(storage, "size=1m"):
@@ -134,5 +188,8 @@ def test_a_filesystem_that_is_read_only_is_said_where_something_is_to_be_written
         subprocess.run(["mount", "-o", "remount,ro", str(storage)], check=True)
         assert publish(storage, first)["changed"] is False
         assert publish(storage, second, is_check=True)["counts"]["changed"] == 1
-        with pytest.raises(OSError, match="Read-only file system"):
+        with pytest.raises(OSError, match="Read-only file system") as refused:
             publish(storage, second)
+        lock = storage / "etl" / releases.LOCK
+        advice = "it is mounted read-only here: publish from the host that has it read-write, or mount it so"
+        assert describe(refused.value) == f"Read-only file system: {lock}; {advice}"
