@@ -100,6 +100,13 @@ def _patterns(patterns: tuple[str, ...], is_directory: bool) -> tuple[re.Pattern
     return re.compile("|".join(names or [_NOTHING])), re.compile("|".join(paths or [_NOTHING]))
 
 
+def excluded_all(count: int) -> str:
+    """Say, after "nothing is there", that `exclude` is why: it covers so many files, the only ones."""
+    if not count:
+        return ""
+    return f": exclude covers {f'all {count} files that are' if count > 1 else 'the one file that is'} there"
+
+
 def directories_of(paths: Iterable[str]) -> set[str]:
     """Return all directories that paths are beneath."""
     found: set[str] = set()

@@ -289,7 +289,22 @@ def test_a_subdirectory_that_is_not_there_is_named(subdirectory: str, expected: 
     ids=["tar", "zip", "excluded"],
 )
 def test_an_archive_without_files_is_refused(data: bytes) -> None:
-    assert problems_of(data)[0].startswith("etl.archive holds no file to publish")
+    [problem] = problems_of(data)
+    assert problem in (
+        "etl.archive holds no file to publish",
+        "etl.archive holds no file to publish; at its top there is a",
+    )
+
+
+@pytest.mark.parametrize(
+    ("subdirectory", "exclude", "expected"),
+    [
+        (None, ["etl-1.0/", "docs"], "etl.archive holds no file to publish: exclude covers all 6 files that are there"),
+        ("docs", ["line*", "*.md"], "etl.archive has no file in docs: exclude covers the one file that is there"),
+    ],
+)
+def test_what_is_excluded_altogether_is_said_to_be(subdirectory: str | None, exclude: list[str], expected: str) -> None:
+    assert problems_of(tar(*PARTS), subdirectory=subdirectory, exclude=exclude) == [expected]
 
 
 def test_everything_wrong_in_a_tar_is_said_at_once() -> None:

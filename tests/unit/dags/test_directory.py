@@ -143,8 +143,24 @@ def test_a_device_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_source_without_files_is_refused(tmp_path: Path) -> None:
-    make(tmp_path, {"tests/test_a.py": b""})
-    assert problems_of(tmp_path, ("tests",)) == [f"{tmp_path} holds no file to publish"]
+    make(tmp_path, {".git/HEAD": b"", "__pycache__/a.pyc": b""})
+    assert problems_of(tmp_path) == problems_of(tmp_path, ("*",)) == [f"{tmp_path} holds no file to publish"]
+
+
+@pytest.mark.parametrize(
+    ("exclude", "reason"),
+    [
+        (["tests/", "*.md"], "exclude covers all 3 files that are there"),
+        (["*"], "exclude covers all 3 files that are there"),
+        (["tests"], None),
+    ],
+)
+def test_what_is_excluded_altogether_is_said_to_be(tmp_path: Path, exclude: list[str], reason: str | None) -> None:
+    make(tmp_path, {"tests/a.py": b"", "tests/b/c.py": b"", "notes.md": b"", ".git/HEAD": b"", "tests/a.pyc": b""})
+    if reason:
+        assert problems_of(tmp_path, exclude) == [f"{tmp_path} holds no file to publish: {reason}"]
+    else:
+        assert [entry.path for entry in scan(tmp_path, exclude)] == ["notes.md"]
 
 
 def test_what_is_published_is_a_directory_inside_of_src(tmp_path: Path) -> None:

@@ -306,12 +306,16 @@ def test_a_subdirectory_that_is_none_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("subdirectory", "expected"), [(None, "holds no file to publish"), ("dags", "has no file in dags")]
+    ("subdirectory", "expected"),
+    [
+        (None, "holds no file to publish: exclude covers all 2 files that are there"),
+        ("dags", "has no file in dags: exclude covers the one file that is there"),
+    ],
 )
 def test_nothing_to_publish_is_refused(
     upstream: Upstream, cache: Path, subdirectory: str | None, expected: str
 ) -> None:
-    upstream.commit({"dags/a.md": b""})
+    upstream.commit({"dags/a.md": b"", "b.md": b"", "dags/a.pyc": b""})
     origin = GitOrigin(str(upstream.bare), cache, subdirectory=subdirectory, exclude=["*.md"])
     assert problems_of(origin) == [f"{upstream.bare} {expected}"]
 

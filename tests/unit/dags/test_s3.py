@@ -387,6 +387,12 @@ def test_what_is_not_there_is_named(store: Store, address: str, subdirectory: st
     assert problems[0].startswith(expected.format(url=store.url))
 
 
+def test_what_is_excluded_altogether_is_said_to_be(store: Store) -> None:
+    store.put({"etl/a.md": b"", "etl/dags/b.md": b"", "etl/__pycache__/c.md": b"", "ml/a.md": b""})
+    expected = "s3://dags/etl/ holds no object to publish: exclude covers all 2 files that are there"
+    assert problems_of(store.origin("s3://dags/etl/", exclude=["*.md"])) == [expected]
+
+
 def packed(tree: Mapping[str, bytes]) -> bytes:
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w") as archive:

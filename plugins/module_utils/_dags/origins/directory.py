@@ -29,6 +29,7 @@ from ansible_collections.airstack.backbone.plugins.module_utils._dags.tree impor
     Entry,
     SourceProblems,
     check,
+    excluded_all,
     is_excluded,
     is_plain,
     special,
@@ -130,7 +131,8 @@ def scan(root: Path, exclude: Sequence[str] = ()) -> list[Entry]:
     problems += [each for each in read if isinstance(each, str)]
     problems += check(entries)
     if not found and not problems:
-        problems.append(f"{root} holds no file to publish")
+        covered = sum(1 for _file in _walk(root, ALWAYS_EXCLUDED, problems)) if exclude else 0
+        problems.append(f"{root} holds no file to publish{excluded_all(covered)}")
     if problems:
         raise SourceProblems(problems)
     return entries

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.tree import (
     ALWAYS_EXCLUDED,
     SourceProblems,
+    excluded_all,
     is_excluded,
     is_plain,
 )
@@ -39,6 +40,7 @@ class Selection:
     prefix: str = ""
     exclude: Sequence[str] = ()
     _pruned: dict[str, bool] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _passed_over: list[str] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @property
     def subdirectory(self) -> str | None:
@@ -47,9 +49,19 @@ class Selection:
     def place(self, name: str, is_directory: bool = False) -> str | None:
         """Return the path in the release of what has this name, or None where it is not published."""
         path = name[len(self.prefix) :]
-        if not name.startswith(self.prefix) or self._is_pruned(path.rpartition("/")[0]):
+        if not name.startswith(self.prefix):
             return None
-        return None if is_excluded(path, is_directory, self._patterns) else path
+        if not self._is_pruned(path.rpartition("/")[0]) and not is_excluded(path, is_directory, self._patterns):
+            return path
+        if self.exclude and not is_directory:
+            self._passed_over.append(path)
+        return None
+
+    @property
+    def covered(self) -> int:
+        """How many of the files that were asked for would be published if there were no `exclude`."""
+        without = Selection()
+        return sum(without.place(path) is not None for path in self._passed_over)
 
     @property
     def _patterns(self) -> tuple[str, ...]:
@@ -98,9 +110,14 @@ def unfit(path: str) -> str | None:
     return None
 
 
-def nothing_to_publish(where: str, selection: Selection, tops: Iterable[str]) -> str:
-    """Say that nothing was found in `where`, and which directories there are at its top."""
+def nothing_to_publish(where: str, selection: Selection, tops: Iterable[str], covered: int) -> str:
+    """Say that nothing was found in `where`, and why: `exclude`, or which directories there are at its top.
+
+    :param covered: how many files `exclude` covers
+    """
     missing = f"has no file in {selection.subdirectory}" if selection.prefix else "holds no file to publish"
+    if covered:
+        return f"{where} {missing}{excluded_all(covered)}"
     there = sorted({shown(top) for top in tops})
     listed = ", ".join([*there[:LISTED_NAMES], *(["..."] if len(there) > LISTED_NAMES else [])])
     return f"{where} {missing}{f'; at its top there is {listed}' if there else ''}"

@@ -47,7 +47,7 @@ def unpack(file: IO[bytes], name: str, selection: Selection, spool: Spool) -> li
     entries = sorted(reading.entries.values())
     problems = [*reading.problems, *reading.conflicts(), *check(entries)]
     if not entries and not problems:
-        problems.append(nothing_to_publish(name, selection, reading.tops))
+        problems.append(nothing_to_publish(name, selection, reading.tops, selection.covered))
     if problems:
         raise SourceProblems(problems)
     return entries

@@ -130,7 +130,8 @@ class GitOrigin:
             try:
                 files = collector.files(repository(main, found.commit, found.ref), selection.subdirectory or "")
                 if not files and not collector.problems:
-                    raise SourceProblems([nothing_to_publish(self.repository, selection, ())])
+                    covered = collector.selection.covered
+                    raise SourceProblems([nothing_to_publish(self.repository, selection, (), covered)])
                 content = read_content(files, known, streams, collector.problems)
             except CacheBroken as broken:
                 mark_broken(broken.directory)

@@ -28,7 +28,12 @@ from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.se
     unfit,
 )
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.spool import Spool, WrongSize
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.tree import Entry, SourceProblems, check
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.tree import (
+    Entry,
+    SourceProblems,
+    check,
+    excluded_all,
+)
 
 
 class Object(NamedTuple):
@@ -83,7 +88,8 @@ class Bucket:
                     raise SourceProblems([f"{address} has more than {FILES} objects"])
         problems += check(Entry(each.path, "f", "", each.size) for each in found)
         if not found and not problems:
-            problems.append(f"{address}{selection.prefix} holds no object to publish{self._nearby(address, selection)}")
+            reason = excluded_all(selection.covered) or self._nearby(address, selection)
+            problems.append(f"{address}{selection.prefix} holds no object to publish{reason}")
         if problems:
             raise SourceProblems(problems)
         return sorted(found)
