@@ -63,10 +63,10 @@ class ActionModule(ActionBase):
                     local, unread = self._read(stack, read) if not problems else ({}, [])
                 problems += unread
                 if problems:
-                    return {**result, "failed": True, "msg": "\n".join(problems), "problems": problems}
+                    return {**result, "failed": True, "msg": "\n".join(problems)}
                 answer = self._publish(local, arguments, read["sources"], task_vars or {}, timer)
         except SourceProblems as error:
-            return {**result, "failed": True, "msg": "\n".join(error.problems), "problems": error.problems}
+            return {**result, "failed": True, "msg": "\n".join(error.problems)}
         return {**result, **answer, "seconds": timer.seconds}
 
     def _read(
@@ -94,8 +94,8 @@ class ActionModule(ActionBase):
             try:
                 place = Path(self._find_needle("files", str(place)))
             except AnsibleError as error:
-                raise SourceProblems([f"{kind}: {error.message}"]) from None
-        return kinds.origin({**source, kind: str(place)}, Path(constants.DEFAULT_LOCAL_TMP))
+                raise SourceProblems([f"{kind}: {error.message.rstrip('.')}{kinds.ELSEWHERE}"]) from None
+        return kinds.origin({**source, kind: str(place)}, Path(constants.DEFAULT_LOCAL_TMP), kinds.ON_CONTROLLER)
 
     def _publish(
         self,

@@ -304,15 +304,11 @@ seconds:
   returned: always
   type: dict
   sample: {read: 0.012, ask: 0.31, pack: 0.003, send: 0.05, publish: 0.2}
-problems:
-  description: Everything that is wrong, one by one.
-  returned: failure
-  type: list
-  elements: str
 """
 
 import os
 import re
+import socket
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -351,10 +347,9 @@ _DONE = {"present": "published", "staged": "published", "rolled_back": "rolled b
 
 
 class Refused(Exception):
-    """What one source cannot have: a message, and the problems of its content one by one."""
+    """What one source cannot have, in one message."""
 
-    def __init__(self, message: str, problems: list[str], is_outdated: bool = False) -> None:
-        self.problems = problems
+    def __init__(self, message: str, is_outdated: bool = False) -> None:
         self.is_outdated = is_outdated
         super().__init__(message)
 
@@ -365,7 +360,7 @@ def main() -> None:
     try:
         problems = argument_problems(module.params)
         if problems:
-            module.fail_json(msg="\n".join(problems), problems=problems)
+            module.fail_json(msg="\n".join(problems))
         jobs = [_job(module, source) for source in sources]
     except (PublishError, OwnershipError) as error:
         module.fail_json(msg=f"Nothing was published: {error}")
@@ -427,7 +422,7 @@ def _stage(job: sync.Job, source: Source, state: str, cache: str) -> sync.Staged
     kind = given_origin(source)
     if kind in ("path", "archive") and not source["remote_src"]:
         raise PublishError(f"only the action plugin can read the controller's {kind}; set remote_src otherwise")
-    return sync.stage(job, kinds.origin(source, Path(cache)))
+    return sync.stage(job, kinds.origin(source, Path(cache), kinds.on_host(socket.gethostname())))
 
 
 def _each(
@@ -442,7 +437,6 @@ def _each(
         done = [(source, answer) for source, answer in zip(sources, answers) if isinstance(answer, dict)]
         module.fail_json(
             msg="\n".join(str(error) for error in refused),
-            problems=[problem for error in refused for problem in error.problems],
             is_outdated=all(error.is_outdated for error in refused),
             **(_told(module, *zip(*done)) if done else {}),
         )
@@ -455,12 +449,11 @@ def _answer(name: str, state: str, do: Callable[[sync.Job, Source], Any], job: s
     try:
         return do(job, source)
     except SourceProblems as error:
-        problems = [f"{name}: {problem}" for problem in error.problems]
-        return Refused(refusal(name, error.problems), problems, isinstance(error, NotSent))
+        return Refused(refusal(name, error.problems), isinstance(error, NotSent))
     except PublishError as error:
-        return Refused(f"{was_not}: {error}", [f"{name}: {error}"])
+        return Refused(f"{was_not}: {error}")
     except OSError as error:
-        return Refused(f"{was_not}: {describe(error)}", [f"{name}: {describe(error)}"])
+        return Refused(f"{was_not}: {describe(error)}")
 
 
 def _job(module: AnsibleModule, source: Source) -> sync.Job:

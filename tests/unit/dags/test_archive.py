@@ -28,6 +28,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.files import Attributes, Wanted
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins import kinds
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.archive import members
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.archive.origin import ArchiveOrigin
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.directory import scan
@@ -567,7 +568,7 @@ def test_a_scratch_that_is_full_is_named(small: Path) -> None:
 @pytest.mark.parametrize(
     ("prepare", "expected"),
     [
-        (lambda path: None, "cannot be read: No such file or directory"),
+        (lambda path: None, "does not exist on the controller; if it is on"),
         (lambda path: path.mkdir(), "is not a file"),
         (os.mkfifo, "is not a file"),
     ],
@@ -576,7 +577,7 @@ def test_a_scratch_that_is_full_is_named(small: Path) -> None:
 def test_what_is_no_file_is_refused(tmp_path: Path, prepare: Callable[[Path], None], expected: str) -> None:
     prepare(tmp_path / "etl")
     with pytest.raises(SourceProblems, match=f"^{tmp_path}/etl {expected}"):
-        ArchiveOrigin(tmp_path / "etl").revision()
+        ArchiveOrigin(tmp_path / "etl", searched=kinds.ON_CONTROLLER).revision()
 
 
 def test_a_scratch_that_is_not_there_is_named(tmp_path: Path) -> None:

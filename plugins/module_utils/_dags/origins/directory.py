@@ -38,11 +38,15 @@ from ansible_collections.airstack.backbone.plugins.module_utils._dags.tree impor
 
 @dataclass(frozen=True)
 class DirectoryOrigin:
-    """A directory, or a subdirectory of it, without what `exclude` covers (`tree.is_excluded`)."""
+    """A directory, or a subdirectory of it, without what `exclude` covers (`tree.is_excluded`).
+
+    searched: what to say after "is not a directory" of where it was looked for.
+    """
 
     path: Path
     subdirectory: str | None = None
     exclude: Sequence[str] = ()
+    searched: str = ""
 
     def revision(self) -> None:
         """Return None: no directory tells what is in it."""
@@ -50,7 +54,7 @@ class DirectoryOrigin:
     @contextmanager
     def open(self, known: Mapping[str, Known]) -> Iterator[DirectoryContent]:
         """Read all of it."""
-        root = directory_to_publish(self.path, self.subdirectory)
+        root = directory_to_publish(self.path, self.subdirectory, self.searched)
         yield DirectoryContent(root, scan(root, self.exclude))
 
 
@@ -97,16 +101,17 @@ def open_file(root: Path, path: str) -> IO[bytes]:
     raise OSError(errno.ESTALE, "it changed while it was read; publish again", path)
 
 
-def directory_to_publish(src: Path, subdirectory: str | None) -> Path:
+def directory_to_publish(src: Path, subdirectory: str | None, searched: str = "") -> Path:
     """Return the directory whose content is the source, its own links resolved.
 
+    :param searched: see `DirectoryOrigin`
     :raises SourceProblems: it is not a directory, or the subdirectory is outside of it
     """
     try:
         top = src.resolve()
         root = (top / subdirectory).resolve() if subdirectory else top
         if not top.is_dir():
-            raise SourceProblems([f"{src} is not a directory"])
+            raise SourceProblems([f"{src} is not a directory{searched}"])
         if root != top and top not in root.parents:
             raise SourceProblems([f"the subdirectory {subdirectory} is outside of {src}"])
         if not root.is_dir():

@@ -16,23 +16,33 @@ from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.or
 
 Options = Mapping[str, Any]
 
+ELSEWHERE = "; if it is on the managed host, set remote_src to true"
+ON_CONTROLLER = f" on the controller{ELSEWHERE}"
+"""What to say on the controller of a path that is not there."""
 
-def origin(source: Options, cache: Path) -> Origin:
+
+def on_host(name: str) -> str:
+    """Return the same for a managed host."""
+    return f" on {name}; if it is on the controller, leave remote_src out"
+
+
+def origin(source: Options, cache: Path, searched: str = "") -> Origin:
     """Return a source's origin.
 
     :param source: options as `arguments.SOURCE` has them, with one of ORIGINS
     :param cache: a directory of this host, for what an origin keeps from one time to the next
+    :param searched: what to say of a path that is not here: where this is, and where else it may be
     """
-    return _KINDS[str(given_origin(source))](source, cache)
+    return _KINDS[str(given_origin(source))](source, cache, searched)
 
 
-def _directory(source: Options, _cache: Path) -> Origin:
+def _directory(source: Options, _cache: Path, searched: str) -> Origin:
     from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.directory import DirectoryOrigin
 
-    return DirectoryOrigin(Path(source["path"]), source["subdirectory"], source["exclude"])
+    return DirectoryOrigin(Path(source["path"]), source["subdirectory"], source["exclude"], searched)
 
 
-def _git(source: Options, cache: Path) -> Origin:
+def _git(source: Options, cache: Path, _searched: str) -> Origin:
     from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git.access import GitAccess
     from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git.origin import GitOrigin
 
@@ -49,13 +59,15 @@ def _git(source: Options, cache: Path) -> Origin:
     )
 
 
-def _archive(source: Options, _cache: Path) -> Origin:
+def _archive(source: Options, _cache: Path, searched: str) -> Origin:
     from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.archive.origin import ArchiveOrigin
 
-    return ArchiveOrigin(Path(source["archive"]), source["sha256"], source["subdirectory"], source["exclude"])
+    return ArchiveOrigin(
+        Path(source["archive"]), source["sha256"], source["subdirectory"], source["exclude"], searched=searched
+    )
 
 
-def _s3(source: Options, _cache: Path) -> Origin:
+def _s3(source: Options, _cache: Path, _searched: str) -> Origin:
     from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.s3.client import (
         Connection,
         parse_address,
@@ -68,7 +80,7 @@ def _s3(source: Options, _cache: Path) -> Origin:
     )
 
 
-_KINDS: dict[str, Callable[[Options, Path], Origin]] = {
+_KINDS: dict[str, Callable[[Options, Path, str], Origin]] = {
     "path": _directory,
     "repository": _git,
     "archive": _archive,

@@ -91,7 +91,7 @@ def test_from_the_controller(tmp_path: Path) -> None:
     assert again["changed"] is False
     assert (second["changed"], second["files"]["added"], second["counts"]["unchanged"]) == (True, ["b.py"], 1)
     assert "nowhere" in nowhere["msg"]
-    assert refused["problems"] == ["Source 'etl' cannot be published:\n- out is a link to the absolute path /etc"]
+    assert refused["msg"] == "Source 'etl' cannot be published:\n- out is a link to the absolute path /etc"
     assert remote["release"] != second["release"]
     assert remote["files"] == {"added": ["notes.md"], "changed": [], "removed": []}
     assert back["release"] == second["release"]
@@ -113,7 +113,7 @@ def act_on_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Act:
     monkeypatch.setattr(constants, "DEFAULT_LOCAL_TMP", str(tmp_path))
 
     def run(arguments: Answer, *answers: Answer) -> tuple[Answer, Mock]:
-        of_source = {"name": "etl", "path": str(tmp_path / "source")}
+        of_source = {"name": "etl", **({} if "archive" in arguments else {"path": str(tmp_path / "source")})}
         for name in SOURCE.keys() & arguments.keys():
             of_source[name] = arguments.pop(name)
         args = {"storage": "/srv/dags", "sources": [of_source], **arguments}
@@ -177,7 +177,15 @@ def test_wrong_arguments_reach_no_host(act: Act, arguments: Answer, message: str
     [
         ({"subdirectory": 5}, "has no directory 5"),
         ({"subdirectory": "a\0b"}, "cannot be read"),
-        ({"path": "~nosuchuser/x"}, "path: Could not find it"),
+        ({"path": "~nosuchuser/x"}, "path: Could not find it; if it is on the managed host, set remote_src to true"),
+        (
+            {"path": "/x"},
+            "/x is not a directory on the controller; if it is on the managed host, set remote_src to true",
+        ),
+        (
+            {"archive": "/x"},
+            "/x does not exist on the controller; if it is on the managed host, set remote",
+        ),
         ({"path": None}, "neither path, repository, archive, s3 nor release"),
         ({"path": ""}, "neither path, repository, archive, s3 nor release"),
         ({"path": "", "remote_src": True}, "neither path, repository, archive, s3 nor release"),
@@ -188,8 +196,8 @@ def test_wrong_arguments_reach_no_host(act: Act, arguments: Answer, message: str
 def test_what_cannot_be_read_here_reaches_no_host(act: Act, arguments: Answer, problem: str) -> None:
     result, module = act(arguments)
     assert result["failed"]
-    (said,) = result["problems"]
-    assert problem in said
+    assert problem in result["msg"]
+    assert "problems" not in result
     assert not module.called
 
 
@@ -229,9 +237,9 @@ def test_a_file_that_is_gone_when_it_is_packed_is_named(
 
     monkeypatch.setattr(dag_sync, "pack", pack_late)
     result, _module = act({}, MISSING)
-    assert result["problems"] == [
+    assert result["msg"] == (
         "Source 'etl' cannot be published:\n- a.py cannot be read: No such file or directory; publish again"
-    ]
+    )
 
 
 @pytest.mark.parametrize("code", [-9, 137])

@@ -31,6 +31,7 @@ class ArchiveOrigin:
 
     sha256: what the whole file's has to be, in hexadecimal digits.
     scratch: where the contents are kept while it is open; None stands for the system's directory for temporary files.
+    searched: what to say after "does not exist" of where it was looked for.
     """
 
     path: Path
@@ -38,13 +39,14 @@ class ArchiveOrigin:
     subdirectory: str | None = None
     exclude: Sequence[str] = ()
     scratch: Path | None = None
+    searched: str = ""
     _seen: tuple[_Status, str] | None = field(default=None, init=False, repr=False, compare=False)
 
     def revision(self) -> Mapping[str, Any]:
         """Say which bytes the archive has."""
         selection = select(self.path.name, self.subdirectory, self.exclude)
         self._seen = None
-        with _opened(self.path) as file:
+        with _opened(self.path, self.searched) as file:
             digest = self._digest(file)
         return {
             "archive": self.path.name,
@@ -58,7 +60,7 @@ class ArchiveOrigin:
         """Read all of it, once."""
         selection = select(self.path.name, self.subdirectory, self.exclude)
         with spooled(self.scratch) as spool:
-            with _opened(self.path) as file:
+            with _opened(self.path, self.searched) as file:
                 self._digest(file)
                 try:
                     entries = unpack(file, self.path.name, selection, spool)
@@ -103,13 +105,15 @@ def require_digest(found: str, wanted: str | None, name: str) -> None:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[IO[bytes]]:
+def _opened(path: Path, searched: str) -> Iterator[IO[bytes]]:
     """Open a file, and nothing else: to open a pipe would wait for whoever writes into it.
 
     :raises SourceProblems: it is not there, or no file
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        raise SourceProblems([f"{shown(str(path))} does not exist{searched}"]) from None
     except (OSError, ValueError) as error:  # the latter: a NUL in a path
         reason = getattr(error, "strerror", None) or error
         raise SourceProblems([f"{shown(str(path))} cannot be read: {reason}"]) from None
