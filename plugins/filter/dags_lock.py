@@ -31,6 +31,13 @@ def dags_differing(
     return parity.differing(_parse(first, origins[0]), _parse(second, origins[1]), only)
 
 
+def dags_not_deployed(
+    first: str, second: str, origins: Sequence[str] = (lock.FILE,) * 2, only: Sequence[str] = ()
+) -> dict[str, str]:
+    """Of the sources that differ, those that the first environment has not deployed, each with what to do."""
+    return parity.not_deployed(_parse(first, origins[0]), _parse(second, origins[1]), only)
+
+
 def dags_lock_problems(content: str, origin: str = lock.FILE) -> list[str]:
     """Why an environment's lock cannot be written on."""
     if content.strip():
@@ -73,5 +80,6 @@ class FilterModule:
             "dags_follow_problems": dags_follow_problems,
             "dags_lock_problems": dags_lock_problems,
             "dags_lock_text": dags_lock_text,
+            "dags_not_deployed": dags_not_deployed,
             "dags_parity": dags_parity,
         }

@@ -29,6 +29,18 @@ def differing(first: Mapping[str, Any], second: Mapping[str, Any], only: Sequenc
     return [name for name in _names(first, second, only) if name in differences or _is_in_neither(name, first, second)]
 
 
+def not_deployed(first: Mapping[str, Any], second: Mapping[str, Any], only: Sequence[str] = ()) -> dict[str, str]:
+    """Of the sources that differ, those that the first lock does not have, each with what to do: nothing deploys them there."""
+    one, other = first["environment"], second["environment"]
+    return {
+        name: f"{name}: neither {one} nor {other} has deployed it; correct airflow_dags_only, or deploy it in {one} first"
+        if _is_in_neither(name, first, second)
+        else f"{name}: {one} has not deployed it; deploy it there first, or take it out of {other}'s airflow_dag_sources"
+        for name in differing(first, second, only)
+        if name not in first["sources"]
+    }
+
+
 def text(first: Mapping[str, Any], second: Mapping[str, Any], only: Sequence[str] = ()) -> str:
     """A table of the sources, and one line that sums it up."""
     one, other = first["environment"], second["environment"]

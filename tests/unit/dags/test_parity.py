@@ -70,6 +70,27 @@ def test_the_content_decides(first: Lock, second: Lock, only: list[str], differi
     assert dags_lock.dags_parity(text(first), text(second), only=only).splitlines()[-1] == summary
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "only", "advice"),
+    [
+        (ACCEPTANCE, PRODUCTION, [], {}),
+        (ACCEPTANCE, PRODUCTION, ["ops", "ml"], {}),
+        (PRODUCTION, ACCEPTANCE, [], {"ops": "ops: production has not deployed it; deploy it there first, or take it"}),
+        (
+            ACCEPTANCE,
+            PRODUCTION,
+            ["opps"],
+            {"opps": "opps: neither acceptance nor production has deployed it; correct"},
+        ),
+    ],
+)
+def test_what_the_first_has_not_deployed_is_not_to_be_had_from_it(
+    first: Lock, second: Lock, only: list[str], advice: dict[str, str]
+) -> None:
+    found = dags_lock.dags_not_deployed(text(first), text(second), only=only)
+    assert {name: said[: len(advice[name])] for name, said in found.items()} == advice
+
+
 def test_a_file_that_is_no_lock_is_named() -> None:
     with pytest.raises(AnsibleFilterError, match=r"^prod/dags\.lock\.yml is not a lock .*\n- inventory: found nothing"):
         dags_lock.dags_parity(text(ACCEPTANCE), "", ["acceptance/dags.lock.yml", "prod/dags.lock.yml"])
@@ -197,6 +218,20 @@ def test_the_playbook_fails_where_parity_is_required(folder: pathlib.Path) -> No
     assert run.returncode != 0
     assert "msg: '1 of 2 sources differs: etl'" in run.stdout
     assert "playbooks/dags.yml -i prod -e airflow_dags_only=etl\n" in run.stdout
+
+
+def test_the_playbook_advises_to_deploy_nothing_that_is_not_there(folder: pathlib.Path) -> None:
+    named = ("airflow_parity_from=acceptance", "airflow_parity_to=prod")
+    run = parity(folder, *named, "airflow_dags_only=etl,opps")
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "opps: neither acceptance nor production has deployed it; correct airflow_dags_only" in run.stdout
+    assert "playbooks/dags.yml -i prod -e airflow_dags_only=etl\n" in run.stdout
+    run = parity(folder, *named, "airflow_dags_only=opps")
+    assert "opps: neither" in run.stdout
+    assert "playbooks/dags.yml" not in run.stdout
+    run = parity(folder, "airflow_parity_from=prod", "airflow_parity_to=acceptance", "airflow_dags_only=ops")
+    assert "ops: production has not deployed it" in run.stdout
+    assert "playbooks/dags.yml" not in run.stdout
 
 
 def test_the_playbook_names_every_file_that_is_missing(folder: pathlib.Path) -> None:
