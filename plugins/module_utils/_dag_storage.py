@@ -16,8 +16,8 @@ import pwd
 import re
 import stat
 import uuid
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -171,11 +171,18 @@ def _compare_directory(path: Path, layout: Layout, changes: Changes) -> None:
 def apply(layout: Layout, changes: Changes) -> None:
     """Make the storage what the layout says. Raises StorageError."""
     try:
-        for path, before in changes.directories.items():
-            if before is None:
-                path.mkdir(mode=0o700, parents=path == layout.path, exist_ok=True)
-            os.chown(path, layout.ownership.uid, layout.ownership.gid)
-            path.chmod(layout.ownership.mode)
+        if changes.directories.get(layout.path, layout.ownership) is None:
+            layout.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with _opened(layout.path) as root:
+            for path, before in changes.directories.items():
+                if path == layout.path:
+                    _own(root, layout.ownership)
+                    continue
+                if before is None:
+                    with suppress(FileExistsError):
+                        os.mkdir(path.name, 0o700, dir_fd=root)
+                with _opened(path, root) as descriptor:
+                    _own(descriptor, layout.ownership)
         if changes.sentinel:
             changes.sentinel, changes.id = _write_sentinel(layout, changes.sentinel)
     except OSError as error:
@@ -183,6 +190,28 @@ def apply(layout: Layout, changes: Changes) -> None:
             f"{error.filename or layout.path}: {error.strerror}. The publisher needs {layout.path} writable for root; on a"
             " share that maps root to nobody, name the owner of its files."
         ) from error
+
+
+@contextmanager
+def _opened(path: Path, root: int | None = None) -> Iterator[int]:
+    """A directory: the root of a storage, which a link may lead to, or one in an open root, which nothing may lead away from.
+
+    Who owns a source's directory or the root can put a link in its place at any moment.
+    """
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | (0 if root is None else os.O_NOFOLLOW)
+    try:
+        descriptor = os.open(path if root is None else path.name, flags, dir_fd=root)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _own(descriptor: int, ownership: Ownership) -> None:
+    os.fchown(descriptor, ownership.uid, ownership.gid)
+    os.fchmod(descriptor, ownership.mode)
 
 
 def departed(path: Path, sources: Iterable[str]) -> list[str]:

@@ -150,6 +150,36 @@ def test_a_link_to_the_storage_is_followed_and_one_in_it_refused(tmp_path: Path,
     assert run_module(dag_storage.main, **arguments(tmp_path / "dags"))["changed"]
 
 
+@pytest.mark.parametrize("is_new", [True, False])
+def test_a_link_that_takes_a_sources_place_meanwhile_leads_nowhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_new: bool
+) -> None:
+    root, elsewhere = tmp_path / "dags", tmp_path / "elsewhere"
+    elsewhere.mkdir(mode=0o700)
+    layout = _dag_storage.layout({"sentinel": SENTINEL, "mode": "0755", **arguments(root)}, is_check=False)
+    if not is_new:
+        _dag_storage.apply(layout, _dag_storage.compare(layout))
+        (root / "etl").chmod(0o700)
+    changes = _dag_storage.compare(layout)
+    mkdir = os.mkdir
+
+    def swap() -> None:
+        (root / "etl").rmdir()
+        (root / "etl").symlink_to(elsewhere)
+
+    def make_and_lose(path: str, *options: Any, **more: Any) -> None:
+        mkdir(path, *options, **more)
+        if path == "etl":
+            swap()
+
+    monkeypatch.setattr(os, "mkdir", make_and_lose)
+    if not is_new:
+        swap()
+    with pytest.raises(_dag_storage.StorageError, match=f"^{root}/etl: Not a directory"):
+        _dag_storage.apply(layout, changes)
+    assert mode(elsewhere) == 0o700
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
