@@ -148,6 +148,13 @@ EVIL: dict[str, tuple[str, list[tuple[str, str]]]] = {
             ("queue", "task 'task' names 'ml'. Allowed: etl, etl_highmem."),
         ],
     ),
+    "queue_and_pool": (
+        "d = dag('queue_and_pool', queue='ml', pool='big')",
+        [
+            ("queue", "task 'task' names 'ml'. Allowed: etl, etl_highmem."),
+            ("pool", "DAG 'queue_and_pool' names the pool 'big', which does not exist, in task 'task'"),
+        ],
+    ),
     "pool": ("d = dag('pool', pool='big')", [("pool", "names the pool 'big', which does not exist, in task 'task'")]),
     "twin": (
         """

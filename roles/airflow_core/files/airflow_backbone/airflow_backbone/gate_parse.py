@@ -121,7 +121,7 @@ def judge(source: str, root: str, file: str, pools: Iterable[str] | None) -> dic
             warnings.append(_unjudged(name, unanswered, innermost(error, root)))
         else:
             problems.append(_problem(name, "import_error", condensed(error, root) + asked.hint()))
-    for dag in bag.dags.values():
+    for dag in [*bag.dags.values(), *bag.refused]:
         used = {task.task_id: task.pool for task in dag.tasks}
         problems += pool_problems(dag.dag_id, _place(dag, root), used, pools)
     return {
@@ -140,9 +140,13 @@ def judge(source: str, root: str, file: str, pools: Iterable[str] | None) -> dic
 
 
 class Bag(BundleDagBag):
-    """A DAG bag that knows every DAG which was refused, and not only the last one of a file."""
+    """A DAG bag that knows every DAG which was refused, and not only the last one of a file.
+
+    ``refused`` is these DAGs, of which more may be wrong than what ``refusals`` says.
+    """
 
     def __init__(self, **arguments: Any) -> None:
+        self.refused: list[DAG] = []
         self.refusals: list[Finding] = []
         self.refused_as: set[str] = set()
         super().__init__(**arguments)
@@ -156,6 +160,7 @@ class Bag(BundleDagBag):
             kind = "queue" if is_queue else "import_error"
             text = str(error) if is_queue else f"DAG '{dag.dag_id}': {type(error).__name__}: {error}"
             self.refusals.append(_problem(place, kind, text, dag.dag_id))
+            self.refused.append(dag)
             self.refused_as.add(f"{type(error).__name__}: {error}")
             raise
         if twin is not None:
