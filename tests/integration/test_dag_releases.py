@@ -8,8 +8,10 @@ The tests are steps of one story, in their order.
 
 from __future__ import annotations
 
+import contextlib
 import pathlib
 import typing as t
+import urllib.error
 import uuid
 
 import pytest
@@ -25,17 +27,20 @@ from ansible_collections.airstack.backbone.tests.integration.repository import R
 
 pytestmark = pytest.mark.disturbs
 
+SITE = "site.yml"
 DAGS = "playbooks/dags.yml"
 ROLLBACK = "playbooks/rollback_dags.yml"
 
+COMMIT_PAGE = "https://git.example.com/team/commit/"
+
 TWO_STEPS = '''
-"""A DAG of two tasks, of which the first waits long enough for something to happen between them."""
+"""A DAG of two tasks, of which the first waits for something to happen between them."""
 
 from __future__ import annotations
 
 import time
 
-from airflow.sdk import DAG, task
+from airflow.sdk import DAG, Variable, task
 from release_story_code import VERSION
 
 with DAG("release_story", schedule=None):
@@ -43,6 +48,10 @@ with DAG("release_story", schedule=None):
     @task
     def first() -> str:
         time.sleep(25)
+        for _second in range(300):
+            if Variable.get("release_story", default="") == "go on":
+                break
+            time.sleep(1)
         return VERSION
 
     @task
@@ -72,7 +81,12 @@ class Story:
         self.runs: dict[str, dict[str, t.Any]] = {}
 
     def variables(self, **more: t.Any) -> dict[str, t.Any]:
-        origin = {"repository": self.repository.url, "version": "main", "subdirectory": "dags"}
+        origin = {
+            "repository": self.repository.url,
+            "version": "main",
+            "subdirectory": "dags",
+            "view_url": f"{COMMIT_PAGE}{{commit}}",
+        }
         others = [each for each in self.platform.plan["sources"] if each is not self.source]
         sources = [
             {"name": self.source["name"], "queues": self.source["queues"], **origin},
@@ -83,11 +97,11 @@ class Story:
     def run_playbook(self, playbook: str = DAGS, *, succeeds: bool = True, **more: t.Any) -> str:
         return ansible_playbook(self.platform.inventory, playbook, self.variables(**more), succeeds=succeeds)
 
-    def publish(self, version: str) -> None:
+    def publish(self, version: str, playbook: str = DAGS) -> None:
         # The token: what was published once is that release for good, also of another story.
         code = f'VERSION = "{version}"  # {uuid.uuid4()}\n'
         self.commits.append(self.repository.commit(release_story=TWO_STEPS, release_story_code=code))
-        self.run_playbook()
+        self.run_playbook(playbook)
         self.releases.append(self.current())
 
     def current(self) -> str:
@@ -99,6 +113,15 @@ class Story:
     def trigger(self) -> dict[str, t.Any]:
         self.airflow.ask("PATCH", "dags/release_story", {"is_paused": False})
         return dict(self.airflow.ask("POST", "dags/release_story/dagRuns", {"logical_date": None}))
+
+    def let_go_on(self) -> None:
+        """End the wait of the first tasks of all runs."""
+        self.airflow.ask("POST", "variables", {"key": "release_story", "value": "go on"})
+
+    def forget(self) -> None:
+        """Let the first tasks wait again."""
+        with contextlib.suppress(urllib.error.HTTPError):  # it is not there
+            self.airflow.ask("DELETE", "variables/release_story")
 
     def task(self, run: dict[str, t.Any], task: str) -> dict[str, t.Any]:
         return next(each for each in self.airflow.tasks(run) if each["task_id"] == task)
@@ -124,16 +147,19 @@ def a_source_from_a_repository(platform: Platform, tmp_path_factory: pytest.Temp
     # What the publisher's SSH server sees is the address at which it reaches this machine, too.
     address = platform.run(publisher, "echo $SSH_CONNECTION").stdout.split()[0]
     with served(tmp_path_factory.mktemp("git"), address) as repository:
+        story = Story(platform, repository)
+        story.forget()
         try:
-            yield Story(platform, repository)
+            yield story
         finally:
-            ansible_playbook(platform.inventory, DAGS, {})
+            story.forget()
+            ansible_playbook(platform.inventory, SITE, {})
 
 
 @pytest.fixture(name="half_way", scope="module")
 def a_run_between_its_tasks(story: Story) -> dict[str, t.Any]:
     """A run on the first release, whose first task was at work when the second was published and the workers restarted."""
-    story.publish("v1")
+    story.publish("v1", SITE)  # where a source's commits are seen is a setting of Airflow
     run = story.trigger()
     assert wait_for(lambda: story.task(run, "first")["state"] == "running", 60)
     story.publish("v2")
@@ -151,6 +177,14 @@ def test_what_is_published_is_what_airflow_has_when_the_playbook_ends(story: Sto
     assert [release.partition("-")[0] for release in story.releases] == [commit[:12] for commit in story.commits]
 
 
+def test_what_airflow_shows_of_a_version_leads_to_its_commit(story: Story, half_way: dict[str, t.Any]) -> None:
+    assert half_way
+    versions = story.airflow.ask("GET", "dags/release_story/dagVersions")["dag_versions"]
+    links = {version["bundle_version"]: version["bundle_url"] for version in versions}
+    # A DAG that is the same as before stays the same version to Airflow, and that one moves to the new release.
+    assert links[story.releases[-1]] == f"{COMMIT_PAGE}{story.commits[-1][:12]}"
+
+
 def test_a_second_time_changes_nothing(story: Story, half_way: dict[str, t.Any]) -> None:
     assert half_way
     assert "Nothing was changed." in story.run_playbook()
@@ -158,11 +192,12 @@ def test_a_second_time_changes_nothing(story: Story, half_way: dict[str, t.Any])
 
 def test_a_release_that_a_run_needs_is_not_pruned(story: Story, half_way: dict[str, t.Any]) -> None:
     story.run_playbook(airflow_dags_keep=1, airflow_dags_minimum_age=0)
-    assert half_way["dag_run_id"]
+    assert story.task(half_way, "second")["state"] != "success", "the run has to outlast the pruning"
     assert set(story.on_publisher(f"ls {story.storage}/releases").split()) >= {*story.releases}
 
 
 def test_a_run_ends_with_the_code_that_it_began_with(story: Story, half_way: dict[str, t.Any]) -> None:
+    story.let_go_on()
     assert story.ended(half_way) == "success"
     assert [story.returned(half_way, task) for task in ("first", "second")] == ["v1", "v1"]
     run = story.airflow.ask("GET", f"dags/release_story/dagRuns/{quoted(half_way['dag_run_id'])}")
