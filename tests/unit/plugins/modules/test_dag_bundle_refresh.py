@@ -147,6 +147,22 @@ def test_a_bundle_whose_dags_are_all_stale_is_announced_through_one_of_them(airf
     assert (told["seen"], told["was_told"], told["dags"]) == (True, True, ["b"])
 
 
+@pytest.mark.parametrize(("is_first", "timeout"), [(False, 20), (True, 1)])
+def test_a_release_without_files_is_told_by_what_vanishes(
+    airflow: Airflow, refresh: Any, is_first: bool, timeout: int
+) -> None:
+    """Where Airflow took it up by itself before the first look, nothing is there to vanish."""
+    processor = Processor(airflow, "etl", {"r0": {"a.py": ["a"]}, "r1": {"a.py": ERROR}, "r2": {}}, "r0")
+    processor.current = "r1"
+    assert refresh(bundles={"etl": "r1"})["bundles"]["etl"]["import_errors"]
+    processor.current = "r2"
+    if is_first:
+        processor.take_up()
+    told = refresh(timeout=timeout)["bundles"]["etl"]
+    assert (processor.taken, told["was_told"], told["seen"]) == ("r2", True, not is_first)
+    assert (told["dags"], told["import_errors"]) == ([], [])
+
+
 def test_a_release_that_airflow_has_already_is_not_announced(airflow: Airflow, refresh: Any) -> None:
     Processor(airflow, "etl", {"r2": {"a.py": ["a"]}}, "r2")
     told = refresh()["bundles"]["etl"]
@@ -420,9 +436,11 @@ def test_what_is_seen_is_what_the_release_says(history: list[Files], data: st.Da
             files = processor.releases[name]
             defined = sorted(dag_id for dag_ids in files.values() if isinstance(dag_ids, list) for dag_id in dag_ids)
             announced = dag_bundle_refresh.Announced("etl", name, defined)
-            # Nothing tells of a release in which there is nothing, after one in which there was nothing
-            had = airflow.errors or not all(dag["is_stale"] for dag in airflow.dags.values())
-            is_shown = bool(had or any(files.values()))
+            # Nothing tells of a release in which there is nothing, where the first look finds nothing of a former one:
+            # there was nothing, or Airflow took the release up by itself before that look, or between its two answers
+            had = not all(dag["is_stale"] for dag in airflow.dags.values())
+            dag_bundle_refresh.announce({**airflow.arguments, "wait": False}, context, [announced])
+            is_shown = bool(had or announced.report()["import_errors"] or any(files.values()))
             # nor does anything of one whose files define nothing, while DAGs of a former one stand as those of these files
             tells = any(files.values()) or not files
             wanted = {**airflow.arguments, "wait": True, "timeout": 20 if is_shown and tells else 0}
