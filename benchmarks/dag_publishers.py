@@ -22,7 +22,7 @@ from performance_page import ROOT
 
 sys.path.insert(0, str(ROOT / ".ansible" / "collections"))
 
-from ansible_collections.airstack.backbone.plugins.module_utils._dags import arguments, sync
+from ansible_collections.airstack.backbone.plugins.module_utils._dags import arguments, jobs, staging, switching
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.files import Attributes
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins import kinds
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.publishing import identity
@@ -146,19 +146,19 @@ class Library(Publisher):
     def publish(self, shared: Path) -> float:
         options = {option: described.get("default") for option, described in arguments.SOURCE.items()}
         source = {**options, "name": SOURCE, "repository": self.repository.url, "version": BRANCH}
-        return self._switch(shared, lambda job: sync.stage(job, kinds.origin(source, self.own)))
+        return self._switch(shared, lambda job: staging.stage(job, kinds.origin(source, self.own)))
 
     def roll_back(self, shared: Path, version: Version) -> float:
-        return self._switch(shared, sync.earlier)
+        return self._switch(shared, staging.earlier)
 
     def published(self, shared: Path) -> Path:
         return shared / SOURCE / "current"
 
     @staticmethod
-    def _switch(shared: Path, stage: Callable[[sync.Job], sync.Staged]) -> float:
+    def _switch(shared: Path, stage: Callable[[jobs.Job], jobs.Staged]) -> float:
         attributes = Attributes(os.geteuid(), os.getegid())
-        job = sync.Job(Directory(shared, SOURCE), attributes, identity())
-        return _seconds(lambda: sync.switch(job, stage(job)))
+        job = jobs.Job(Directory(shared, SOURCE), attributes, identity())
+        return _seconds(lambda: switching.switch(job, stage(job)))
 
 
 class Task(Publisher):

@@ -24,7 +24,7 @@ from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.or
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.sent import pack
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.publishing import Timer, identity
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.report import DIFF_BYTES
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.sync import wanted
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.staging import wanted
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.tree import SourceProblems, refusal, tree_hash
 
 MODULE = "airstack.backbone.dag_sync"

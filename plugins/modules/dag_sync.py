@@ -316,13 +316,14 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.airstack.backbone.plugins.module_utils._dags import history, sync
+from ansible_collections.airstack.backbone.plugins.module_utils._dags import history, staging, switching
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.arguments import (
     ARGUMENTS,
     argument_problems,
     given_origin,
 )
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.files import Attributes, describe
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.jobs import Job, Staged
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins import kinds
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.sent import SentOrigin
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.ownership import (
@@ -367,24 +368,24 @@ def main() -> None:
     module.exit_json(**_results(module, sources, jobs))
 
 
-def _results(module: AnsibleModule, sources: list[Source], jobs: list[sync.Job]) -> dict[str, Any]:
+def _results(module: AnsibleModule, sources: list[Source], jobs: list[Job]) -> dict[str, Any]:
     state = module.params["state"]
     if state == "absent":
         return _told(
-            module, sources, _each(module, jobs, sources, lambda job, source: sync.remove(job, source["in_use"]))
+            module, sources, _each(module, jobs, sources, lambda job, source: switching.remove(job, source["in_use"]))
         )
     missing = _missing(module, sources, jobs)
     if missing:
         return {"changed": True, "missing": missing}
     staged = _each(module, jobs, sources, lambda job, source: _stage(job, source, state, module.params["cache"]))
     if state == "staged":
-        return _told(module, sources, [sync.told(job, each) for job, each in zip(jobs, staged)])
+        return _told(module, sources, [switching.told(job, each) for job, each in zip(jobs, staged)])
     action = history.ROLLED_BACK if state == "rolled_back" else history.PUBLISHED
     by_name = {source["name"]: each for source, each in zip(sources, staged)}
     return _told(
         module,
         sources,
-        _each(module, jobs, sources, lambda job, source: sync.switch(job, by_name[source["name"]], action)),
+        _each(module, jobs, sources, lambda job, source: switching.switch(job, by_name[source["name"]], action)),
     )
 
 
@@ -398,36 +399,34 @@ def _told(module: AnsibleModule, sources: Sequence[Source], results: Sequence[di
     return {**found, "diff": differences} if differences else found
 
 
-def _missing(module: AnsibleModule, sources: list[Source], jobs: list[sync.Job]) -> dict[str, list[str]]:
+def _missing(module: AnsibleModule, sources: list[Source], jobs: list[Job]) -> dict[str, list[str]]:
     """By source, what the controller need not send, for those whose content it has to."""
 
-    def held(job: sync.Job, source: Source) -> list[str] | None:
-        if not source["read"] or source["packed"] or sync.taken_up(job, source["read"]["tree"]):
+    def held(job: Job, source: Source) -> list[str] | None:
+        if not source["read"] or source["packed"] or staging.taken_up(job, source["read"]["tree"]):
             return None
-        return sync.held(job)
+        return staging.held(job)
 
     answers = _each(module, jobs, sources, held)
     return {source["name"]: answer for source, answer in zip(sources, answers) if answer is not None}
 
 
-def _stage(job: sync.Job, source: Source, state: str, cache: str) -> sync.Staged:
+def _stage(job: Job, source: Source, state: str, cache: str) -> Staged:
     if state == "rolled_back":
-        return sync.earlier(job, source["release"])
+        return staging.earlier(job, source["release"])
     if source["release"]:
-        return sync.named(job, source["release"])
+        return staging.named(job, source["release"])
     if source["read"]:
         found = source["read"]
-        there = sync.taken_up(job, found["tree"], found["revision"])
-        return there or sync.stage(job, SentOrigin(Path(source["packed"]), found["revision"]))
+        there = staging.taken_up(job, found["tree"], found["revision"])
+        return there or staging.stage(job, SentOrigin(Path(source["packed"]), found["revision"]))
     kind = given_origin(source)
     if kind in ("path", "archive") and not source["remote_src"]:
         raise PublishError(f"only the action plugin can read the controller's {kind}; set remote_src otherwise")
-    return sync.stage(job, kinds.origin(source, Path(cache), kinds.on_host(socket.gethostname())))
+    return staging.stage(job, kinds.origin(source, Path(cache), kinds.on_host(socket.gethostname())))
 
 
-def _each(
-    module: AnsibleModule, jobs: list[sync.Job], sources: list[Source], do: Callable[[sync.Job, Source], Any]
-) -> list[Any]:
+def _each(module: AnsibleModule, jobs: list[Job], sources: list[Source], do: Callable[[Job, Source], Any]) -> list[Any]:
     """Do the same for each source, at the same time. Ends the module where one is refused, with what is wrong with all."""
     with ThreadPoolExecutor(SOURCES_AT_ONCE) as pool:
         state = module.params["state"]
@@ -443,7 +442,7 @@ def _each(
     return answers
 
 
-def _answer(name: str, state: str, do: Callable[[sync.Job, Source], Any], job: sync.Job, source: Source) -> Any:
+def _answer(name: str, state: str, do: Callable[[Job, Source], Any], job: Job, source: Source) -> Any:
     """Do something for a source; what keeps it from being done is the answer then, told in one way."""
     was_not = f"Source '{name}' was not {_DONE[state]}"
     try:
@@ -456,7 +455,7 @@ def _answer(name: str, state: str, do: Callable[[sync.Job, Source], Any], job: s
         return Refused(f"{was_not}: {describe(error)}")
 
 
-def _job(module: AnsibleModule, source: Source) -> sync.Job:
+def _job(module: AnsibleModule, source: Source) -> Job:
     parameters, is_check = module.params, module.check_mode
     uid, gid = os.geteuid(), os.getegid()
     owner, group, keep = parameters["owner"], parameters["group"], parameters["keep"]
@@ -466,7 +465,7 @@ def _job(module: AnsibleModule, source: Source) -> sync.Job:
         file_mode=mode_bits("file_mode", parameters["file_mode"], _MODE),
         directory_mode=mode_bits("directory_mode", parameters["directory_mode"], _MODE),
     )
-    return sync.Job(
+    return Job(
         Directory(Path(parameters["storage"]), source["name"]),
         attributes,
         parameters["publisher"] or identity(),

@@ -18,7 +18,14 @@ from airflow_backbone.storage import (
     pinned_release,
     read_metadata,
 )
-from ansible_collections.airstack.backbone.plugins.module_utils._dags import files, releases, sync, tree
+from ansible_collections.airstack.backbone.plugins.module_utils._dags import (
+    files,
+    jobs,
+    releases,
+    staging,
+    switching,
+    tree,
+)
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.directory import DirectoryOrigin
 
 
@@ -35,8 +42,8 @@ def publish(storage: Path, content: bytes) -> str:
     source = storage.parent / "source"
     source.mkdir(exist_ok=True)
     (source / "a.py").write_bytes(content)
-    job = sync.Job(releases.Directory(storage, "etl"), files.Attributes(os.geteuid(), os.getegid()), "test")
-    return str(sync.switch(job, sync.stage(job, OfCommit(source)))["release"])
+    job = jobs.Job(releases.Directory(storage, "etl"), files.Attributes(os.geteuid(), os.getegid()), "test")
+    return str(switching.switch(job, staging.stage(job, OfCommit(source)))["release"])
 
 
 class OfCommit(DirectoryOrigin):

@@ -10,19 +10,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.airstack.backbone.plugins.module_utils._dags import sync
+from ansible_collections.airstack.backbone.plugins.module_utils._dags import jobs, staging, switching
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.files import Attributes
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.directory import DirectoryOrigin
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.releases import Directory
 
 
-def publish(job: sync.Job, directory: Path) -> dict[str, Any]:
+def publish(job: jobs.Job, directory: Path) -> dict[str, Any]:
     """Publish a directory of this host."""
-    return sync.switch(job, sync.stage(job, DirectoryOrigin(directory)))
+    return switching.switch(job, staging.stage(job, DirectoryOrigin(directory)))
 
 
 def main(storage: str, source: str, directory: str) -> None:
-    job = sync.Job(Directory(Path(storage), source), Attributes(os.geteuid(), os.getegid()), "test")
+    job = jobs.Job(Directory(Path(storage), source), Attributes(os.geteuid(), os.getegid()), "test")
     sys.stdout.write("begins\n")
     sys.stdout.flush()
     sys.stdout.write(publish(job, Path(directory))["release"])

@@ -23,9 +23,11 @@ from hypothesis import strategies as st
 from ansible_collections.airstack.backbone.plugins.module_utils._dags import (
     history,
     inspection,
+    jobs,
     pruning,
     releases,
-    sync,
+    staging,
+    switching,
 )
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.files import Attributes
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.history import PUBLISHED, ROLLED_BACK, Event
@@ -90,8 +92,8 @@ def test_a_trail_ends_where_we_are_and_each_step_back_shortens_it(names: list[st
         assert seen < len(trail)
 
 
-def job(storage: Path, **options: Any) -> sync.Job:
-    return sync.Job(Directory(storage, "etl"), MINE, "me@here", **options)
+def job(storage: Path, **options: Any) -> jobs.Job:
+    return jobs.Job(Directory(storage, "etl"), MINE, "me@here", **options)
 
 
 def publish(storage: Path, tree: Tree, **options: Any) -> str:
@@ -101,7 +103,7 @@ def publish(storage: Path, tree: Tree, **options: Any) -> str:
 
 def roll_back(storage: Path, release: str | None = None, **options: Any) -> dict[str, Any]:
     back = job(storage, **options)
-    return sync.switch(back, sync.earlier(back, release), ROLLED_BACK)
+    return switching.switch(back, staging.earlier(back, release), ROLLED_BACK)
 
 
 def test_two_rollbacks_go_two_steps_back_and_a_publish_begins_anew(storage: Path) -> None:
@@ -190,7 +192,7 @@ def test_what_is_current_already_is_not_read_again_unless_it_is_gone(storage: Pa
 
     def again() -> tuple[dict[str, Any], int]:
         mine = job(storage)
-        return sync.switch(mine, sync.stage(mine, origin)), origin.opened
+        return switching.switch(mine, staging.stage(mine, origin)), origin.opened
 
     made, opened = again()
     assert (made["changed"], opened) == (True, 1)
@@ -211,7 +213,7 @@ def test_what_is_to_be_pruned_goes_also_where_nothing_is_new(storage: Path) -> N
     retention = pruning.Retention(keep=1, minimum_age=150)
     for pruned in ([], [first]):
         mine = job(storage, retention=retention)
-        assert sync.switch(mine, sync.stage(mine, origin))["pruned"][:1] == pruned
+        assert switching.switch(mine, staging.stage(mine, origin))["pruned"][:1] == pruned
         age(storage, 10)
 
 
@@ -267,17 +269,17 @@ def test_the_current_release_stays_whatever_its_age(storage: Path) -> None:
 def test_a_source_goes_with_all_its_releases_but_not_from_under_a_run(storage: Path) -> None:
     first = publish(storage, {"a.py": b"1"})
     with pytest.raises(PublishError, match=f"unfinished DAG runs use its releases {first}"):
-        sync.remove(job(storage), [first, "gone"])
+        switching.remove(job(storage), [first, "gone"])
     (storage / "etl/notes.txt").write_text("mine")
     with pytest.raises(PublishError, match=r"holds what no publisher made \(notes\.txt\)"):
-        sync.remove(job(storage))
+        switching.remove(job(storage))
     (storage / "etl/notes.txt").unlink()
     publish(storage, {"a.py": b"1", "deep/b.py": b"2", "l": Link("a.py")})
     (storage / "etl/.staging-left/x").mkdir(parents=True)
-    assert sync.remove(job(storage, is_check=True))["changed"] is True
-    assert sync.remove(job(storage))["changed"] is True
+    assert switching.remove(job(storage, is_check=True))["changed"] is True
+    assert switching.remove(job(storage))["changed"] is True
     assert not (storage / "etl").exists()
-    assert sync.remove(job(storage))["changed"] is False
+    assert switching.remove(job(storage))["changed"] is False
 
 
 @pytest.mark.parametrize(
@@ -321,20 +323,20 @@ def test_an_inspection_tells_releases_and_who_made_them_current(storage: Path) -
 def test_a_rollback_does_not_take_what_never_was_current(storage: Path) -> None:
     """As what a gate refused; by its version it can be had nevertheless."""
     first = publish(storage, {"a.py": b"1"})
-    refused = sync.stage(job(storage), DirectoryOrigin(make(storage.parent / "refused", {"a.py": b"bad"}))).name
+    refused = staging.stage(job(storage), DirectoryOrigin(make(storage.parent / "refused", {"a.py": b"bad"}))).name
     second = publish(storage, {"a.py": b"2"})
     with pytest.raises(PublishError, match=f"{refused} was never the current one.* still there: {first}\\. To have it"):
         roll_back(storage, refused)
     assert roll_back(storage, second)["changed"] is False
     assert roll_back(storage, first)["changed"] is True
-    assert sync.switch(job(storage), sync.named(job(storage), refused))["changed"] is True
+    assert switching.switch(job(storage), staging.named(job(storage), refused))["changed"] is True
 
 
 def test_what_never_was_current_takes_no_place_of_what_was(storage: Path) -> None:
     first = publish(storage, {"a.py": b"1"})
     publish(storage, {"a.py": b"2"})
     for data in (b"x", b"y"):
-        sync.stage(job(storage), DirectoryOrigin(make(storage.parent / data.decode(), {"a.py": data})))
+        staging.stage(job(storage), DirectoryOrigin(make(storage.parent / data.decode(), {"a.py": data})))
     retention = pruning.Retention(keep=2, minimum_age=-1)
     publisher.publish(job(storage, retention=retention), make(storage.parent / "same", {"a.py": b"2"}))
     assert kept(storage) == {first, Directory(storage, "etl").current()}

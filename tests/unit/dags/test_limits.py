@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.airstack.backbone.plugins.module_utils._dags import publishing, releases, report, sync
+from ansible_collections.airstack.backbone.plugins.module_utils._dags import jobs, publishing, releases, report
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.files import Attributes, describe
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.releases import Directory, PublishError
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.tree import DEPTH, Entry, SourceProblems, check
@@ -28,7 +28,7 @@ MINE = Attributes(os.geteuid(), os.getegid())
 
 
 def publish(storage: Path, source: Path, **options: Any) -> dict[str, Any]:
-    return publisher.publish(sync.Job(Directory(storage, "etl"), MINE, "test", **options), source)
+    return publisher.publish(jobs.Job(Directory(storage, "etl"), MINE, "test", **options), source)
 
 
 @contextmanager

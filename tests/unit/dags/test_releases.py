@@ -28,11 +28,13 @@ from hypothesis import strategies as st
 
 from ansible_collections.airstack.backbone.plugins.module_utils._dags import (
     files,
+    jobs,
     pruning,
     publishing,
     releases,
     report,
-    sync,
+    staging,
+    switching,
 )
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.files import Attributes
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins import directory as origins_directory
@@ -52,8 +54,8 @@ SOURCE_FILES = [".history", ".lock", "current", "releases"]
 SECOND: Tree = {"a.py": b"A", "deep/b.py": b"b", "new/c.py": b"c", "new/a copy": b"b"}
 
 
-def job_for(storage: Path, **options: Any) -> sync.Job:
-    return sync.Job(Directory(storage, "etl"), options.pop("attributes", MINE), "test", **options)
+def job_for(storage: Path, **options: Any) -> jobs.Job:
+    return jobs.Job(Directory(storage, "etl"), options.pop("attributes", MINE), "test", **options)
 
 
 def publish(storage: Path, tree: Tree, **options: Any) -> dict[str, Any]:
@@ -114,11 +116,11 @@ def test_what_is_current_costs_no_look_at_its_files(storage: Path, monkeypatch: 
     tree = publish(storage, FIRST)["tree"]
     for module in (files, releases, publishing):
         monkeypatch.setattr(module, "ThreadPoolExecutor", None)
-    staged = sync.taken_up(job_for(storage), tree)
+    staged = staging.taken_up(job_for(storage), tree)
     assert staged is not None
-    again = sync.switch(job_for(storage), staged)
+    again = switching.switch(job_for(storage), staged)
     assert (again["changed"], again["counts"]["unchanged"]) == (False, 4)
-    assert sync.taken_up(job_for(storage), "0" * 64) is None
+    assert staging.taken_up(job_for(storage), "0" * 64) is None
 
 
 def test_content_that_was_published_before_is_only_switched_to(storage: Path) -> None:
@@ -466,15 +468,15 @@ def test_of_two_that_publish_the_same_at_once_one_changes_something(
     before = publish(storage, SECOND)["release"]
     source = make(tmp_path / "source", FIRST)
     other: list[dict[str, Any]] = []
-    real = sync.Job.turn
+    real = jobs.Job.turn
 
-    def turn(job: sync.Job) -> Any:
+    def turn(job: jobs.Job) -> Any:
         """The other one is faster, by as much as can be."""
-        monkeypatch.setattr(sync.Job, "turn", real)
+        monkeypatch.setattr(jobs.Job, "turn", real)
         other.append(publisher.publish(job_for(storage), source))
         return real(job)
 
-    monkeypatch.setattr(sync.Job, "turn", turn)
+    monkeypatch.setattr(jobs.Job, "turn", turn)
     mine = publisher.publish(job_for(storage, is_diff=True), source)
     assert (other[0]["changed"], other[0]["previous"]) == (True, before)
     assert (mine["changed"], mine["previous"], mine["diff"]) == (False, mine["release"], [])

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.airstack.backbone.plugins.module_utils._dags import history, pruning, sync
+from ansible_collections.airstack.backbone.plugins.module_utils._dags import history, jobs, pruning, staging, switching
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.files import Attributes
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.releases import Directory, PublishError
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.tree import SourceProblems
@@ -26,8 +26,8 @@ MINE = Attributes(os.geteuid(), os.getegid())
 ROUNDS = 60
 
 
-def job(storage: Path, **options: Any) -> sync.Job:
-    return sync.Job(Directory(storage, "etl"), MINE, "me@here", **options)
+def job(storage: Path, **options: Any) -> jobs.Job:
+    return jobs.Job(Directory(storage, "etl"), MINE, "me@here", **options)
 
 
 def publish(storage: Path, tree: Tree, **options: Any) -> dict[str, Any]:
@@ -75,7 +75,7 @@ def test_what_cannot_be_removed_keeps_nobody_from_publishing(storage: Path, monk
         assert (fourth["cleaned"], fourth["left"][0].partition(" ")[0]) == ([], f".trash-{old}")
         assert publish(storage, {"deep/a.py": b"4"})["changed"] is False
         with pytest.raises(PublishError, match="could not be removed: Directory not empty"):
-            sync.remove(job(storage))
+            switching.remove(job(storage))
     assert old not in Directory(storage, "etl").names()
     assert f".trash-{old}" in publish(storage, {"deep/a.py": b"5"})["cleaned"]
 
@@ -85,7 +85,7 @@ def test_check_mode_says_what_a_rollback_will_do(storage: Path, keep: int) -> No
     made = [publish(storage, {"a.py": b"%d" % number})["release"] for number in range(4)]
     retention = pruning.Retention(keep, minimum_age=-1)
     said, done = (
-        sync.switch(each, sync.earlier(each), history.ROLLED_BACK)
+        switching.switch(each, staging.earlier(each), history.ROLLED_BACK)
         for each in (job(storage, retention=retention, is_diff=True, is_check=is_check) for is_check in (True, False))
     )
     assert compared(said) == compared(done)
@@ -95,12 +95,12 @@ def test_check_mode_says_what_a_rollback_will_do(storage: Path, keep: int) -> No
 def test_a_rollback_leads_to_a_release_that_is_whole_and_what_is_to_be_deployed(storage: Path) -> None:
     first = publish(storage, {"a.py": b"1"})
     publish(storage, {"a.py": b"2"})
-    assert sync.earlier(job(storage, tree=first["tree"])).name == first["release"]
+    assert staging.earlier(job(storage, tree=first["tree"])).name == first["release"]
     with pytest.raises(SourceProblems, match="is what is to be deployed"):
-        sync.earlier(job(storage, tree="0" * 64))
+        staging.earlier(job(storage, tree="0" * 64))
     (storage / "etl/releases" / first["release"] / ".release.json").unlink()
     with pytest.raises(PublishError, match=r"has no \.release\.json: no publisher made it"):
-        sync.earlier(job(storage))
+        staging.earlier(job(storage))
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "releases/notes.txt", "releases/link"])
@@ -113,7 +113,7 @@ def test_a_source_with_something_else_in_it_stays_as_a_whole(storage: Path, name
     before = sorted(storage.rglob("*"))
     for is_check in (True, False):
         with pytest.raises(PublishError, match=rf"holds what no publisher made \({name}\)"):
-            sync.remove(job(storage, is_check=is_check))
+            switching.remove(job(storage, is_check=is_check))
     assert sorted(storage.rglob("*")) == before
 
 
@@ -129,7 +129,7 @@ def test_who_begins_to_publish_when_the_lock_goes_keeps_the_directory(
         real(path)
 
     monkeypatch.setattr(pruning, "_remove_empty", remove_late)
-    assert sync.remove(job(storage))["changed"] is True
+    assert switching.remove(job(storage))["changed"] is True
     assert (storage / "etl/current/b.py").read_bytes() == b"2"
 
 
@@ -143,7 +143,7 @@ def test_who_publishes_when_the_directory_goes_makes_it_again(storage: Path, mon
         finally:
             if path == storage / "etl" and path.exists() and not list(path.glob(".staging-*")):
                 monkeypatch.undo()
-                sync.remove(job(storage))
+                switching.remove(job(storage))
 
     source = make(storage.parent / "source", {"b.py": b"2"})
     monkeypatch.setattr(Path, "mkdir", mkdir)
@@ -164,10 +164,10 @@ def test_removed_and_published_and_killed_at_any_moment_a_source_is_whole_or_not
 
     def work(turn: int) -> None:
         if turn % 4 == 3:
-            sync.remove(job(storage))
+            switching.remove(job(storage))
         elif turn % 4 == 2 and len(directory.names()) > 1:
             mine = job(storage, retention=retention)
-            sync.switch(mine, sync.earlier(mine), history.ROLLED_BACK)
+            switching.switch(mine, staging.earlier(mine), history.ROLLED_BACK)
         else:
             publisher.publish(job(storage, retention=retention if turn % 2 else None), sources[turn % 3])
 
@@ -188,5 +188,5 @@ def test_removed_and_published_and_killed_at_any_moment_a_source_is_whole_or_not
     assert killed_at_work > ROUNDS / 10
     publish(storage, {"a.py": b"1"}, retention=retention)
     assert sorted(each.name for each in (storage / "etl").iterdir()) == [".history", ".lock", "current", "releases"]
-    sync.remove(job(storage))
+    switching.remove(job(storage))
     assert not (storage / "etl").exists()

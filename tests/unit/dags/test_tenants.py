@@ -16,8 +16,9 @@ import pytest
 from ansible_collections.airstack.backbone.plugins.module_utils._dags import (
     history,
     inspection,
+    jobs,
     pruning,
-    sync,
+    switching,
 )
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.files import Attributes, Wanted
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins import directory as origins_directory
@@ -40,8 +41,8 @@ def what_no_publisher_may_touch(tmp_path: Path) -> Path:
     return make(tmp_path / "elsewhere", ELSEWHERE)
 
 
-def job(storage: Path, **options: Any) -> sync.Job:
-    return sync.Job(Directory(storage, "etl"), ATTRIBUTES, "test", **options)
+def job(storage: Path, **options: Any) -> jobs.Job:
+    return jobs.Job(Directory(storage, "etl"), ATTRIBUTES, "test", **options)
 
 
 def publish(storage: Path, tree: Tree, **options: Any) -> dict[str, Any]:
@@ -66,7 +67,7 @@ def test_a_link_is_not_written_through(storage: Path, elsewhere: Path, what: str
             publish(storage, {"a.py": b"1"}, retention=all_old, is_check=is_check)
     if what != "etl/.lock":
         with pytest.raises(PublishError, match=r"symbolic link"):
-            sync.remove(job(storage, is_check=is_check))
+            switching.remove(job(storage, is_check=is_check))
     assert names_below(elsewhere) == before
 
 
@@ -102,7 +103,7 @@ def test_nobody_else_gets_into_what_is_being_made(storage: Path, monkeypatch: py
         return real(content, pool, wanted, attributes)
 
     monkeypatch.setattr(DirectoryContent, "write", write)
-    tenants = sync.Job(Directory(storage, "etl"), Attributes(1234, 1234), "test")
+    tenants = jobs.Job(Directory(storage, "etl"), Attributes(1234, 1234), "test")
     release = Path(publisher.publish(tenants, make(storage.parent / "source", {"deep/a.py": b"1"}))["directory"])
     assert [(each.st_uid, each.st_mode & 0o7777) for each in found] == [(0, 0o700)]
     assert [(each.stat().st_uid, each.stat().st_mode & 0o7777) for each in (release, release / "deep")] == [

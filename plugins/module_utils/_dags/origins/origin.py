@@ -3,7 +3,7 @@
 
 """What a publisher asks of the place that a source's content comes from.
 
-A new kind of origin is one file beside this one that has these two forms, and one line in `sync`.
+A new kind of origin is one file beside this one that has these two forms, and one line in `kinds`.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ import pytest
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.arguments import SOURCE
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.directory import DirectoryContent, scan
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.sent import pack
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.sync import wanted
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.staging import wanted
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.tree import tree_hash
 from ansible_collections.airstack.backbone.plugins.modules import dag_sync
 

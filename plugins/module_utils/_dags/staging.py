@@ -1,39 +1,38 @@
 # Copyright: Contributors to airstack.backbone
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 
-"""One source brought into the DAG storage, back to an earlier release, or out of the storage.
-
-`stage` makes a release beside the others, `switch` makes one the current one: so that those of many sources are looked at
-before any of them is. In check mode both only say what they would do.
-"""
+"""A release made beside the others, or found there: the current one stays what it is until it is switched to."""
 
 from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.airstack.backbone.plugins.module_utils._dags import history, pruning
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.files import Attributes
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.origin import Content, Origin, Revision
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.pruning import Removed
+from ansible_collections.airstack.backbone.plugins.module_utils._dags import history
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.jobs import (
+    Job,
+    Staged,
+    clean,
+    clean_unless_in_use,
+    look_around,
+    outdated,
+)
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.origin import (
+    Content,
+    Origin,
+    Revision,
+)
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.publishing import (
-    LOCK_SECONDS,
     Published,
-    Timer,
-    locked,
     publish,
-    set_current,
 )
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.releases import (
-    SENTINEL,
     Base,
-    Directory,
     PublishError,
     release_name,
     require_storage,
@@ -41,12 +40,14 @@ from ansible_collections.airstack.backbone.plugins.module_utils._dags.releases i
 )
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.report import (
     Version,
-    counted,
     differences,
     released,
-    unchanged,
 )
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.seen import LOOKS, Seen, look
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.seen import (
+    LOOKS,
+    Seen,
+    look,
+)
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.tree import (
     METADATA,
     Entry,
@@ -56,53 +57,6 @@ from ansible_collections.airstack.backbone.plugins.module_utils._dags.tree impor
 
 PATH_MAX = 4095
 """Bytes of a whole path, without its end (limits.h)."""
-
-
-@dataclass
-class Job:
-    """Where to, and how.
-
-    tree: the hash that the content has to have, if that is known. retention: what stays; None where nothing is pruned.
-    """
-
-    directory: Directory
-    attributes: Attributes
-    publisher: str
-    tree: str | None = None
-    retention: pruning.Retention | None = None
-    sentinel: str = SENTINEL
-    lock_timeout: float = LOCK_SECONDS
-    is_check: bool = False
-    is_diff: bool = False
-    timer: Timer = field(default_factory=Timer)
-
-    def turn(self) -> AbstractContextManager[None]:
-        """Keep other publishers out, so that what is current stays so; in check mode, nothing is locked."""
-        return nullcontext() if self.is_check else locked(self.directory, self.attributes, self.lock_timeout)
-
-
-@dataclass(frozen=True)
-class Staged:
-    """A release that is there or, in check mode, would be.
-
-    revision: what it is of, as its origin says now. before: the release that was current then. after: what it is. files:
-    how many. is_made: whether it was not there before. is_settled: whether it is the current one already, and nothing has to
-    go. cleaned: the leftovers that were removed. left: those that could
-    not be, and why. written: bytes. differences: from the one to the other, as a diff shows them.
-    """
-
-    name: str
-    tree: str
-    revision: Revision
-    before: Version
-    after: Version
-    files: int
-    is_made: bool = False
-    is_settled: bool = False
-    cleaned: Sequence[str] = ()
-    left: Sequence[str] = ()
-    written: int = 0
-    differences: tuple[dict[str, str], ...] = ()
 
 
 def stage(job: Job, origin: Origin) -> Staged:
@@ -131,7 +85,7 @@ def stage(job: Job, origin: Origin) -> Staged:
         tree = tree_hash(content.entries)
         _require_tree(job, tree)
         there = job.directory.of_tree(tree)
-        return _found(job, there, revision or {}) if there else _make(job, content, tree, revision, base)
+        return found(job, there, revision or {}) if there else _make(job, content, tree, revision, base)
 
 
 @contextmanager
@@ -151,7 +105,7 @@ def taken_up(job: Job, tree: str, revision: Revision | None = None) -> Staged | 
     _require_storage(job)
     _require_tree(job, tree)
     there = job.directory.of_tree(tree)
-    return _found(job, there, revision or {}) if there else None
+    return found(job, there, revision or {}) if there else None
 
 
 def named(job: Job, name: str) -> Staged:
@@ -162,12 +116,12 @@ def named(job: Job, name: str) -> Staged:
     """
     _require_storage(job)
     if name not in job.directory.names():
-        raise PublishError(f"it has no release {name}; there are {_listed(job.directory.names())}")
+        raise PublishError(f"it has no release {name}; there are {listed(job.directory.names())}")
     metadata = job.directory.metadata(name)
     if metadata is None:
         raise PublishError(f"{job.directory.release(name)} has no {METADATA}: no publisher made it. Remove it.")
     _require_tree(job, str(metadata.get("tree")))
-    return _found(job, name)
+    return found(job, name)
 
 
 def earlier(job: Job, name: str | None = None) -> Staged:
@@ -182,89 +136,15 @@ def earlier(job: Job, name: str | None = None) -> Staged:
     elif name in there and name not in (current, *were):
         raise PublishError(
             f"release {name} was never the current one, so nothing says that it is fit to be. Those that were, and are still"
-            f" there: {_listed(were)}. To have it nevertheless, publish the version that it was made of"
+            f" there: {listed(were)}. To have it nevertheless, publish the version that it was made of"
         )
     if name is None:
-        also = f". Still there, to be named: {_listed(were)}" if were else ""
+        also = f". Still there, to be named: {listed(were)}" if were else ""
         raise PublishError(
             f"there is no release to go back to: {current or 'none'} is current, and its history names no earlier one that"
             f" is still there{also}"
         )
     return named(job, name)
-
-
-def switch(job: Job, staged: Staged, action: str = history.PUBLISHED) -> dict[str, Any]:
-    """Make a release the current one, prune, and tell what happened.
-
-    :raises PublishError: and the current one is as it was
-    """
-    name = staged.name
-    if staged.is_settled:
-        return told(job, staged)
-    with job.turn(), job.timer.phase("switch"):
-        previous = job.directory.current()
-        cleaned = _clean(job)
-        if previous != name and not job.is_check:
-            if name not in job.directory.names():
-                raise PublishError(f"release {name} went while it was to become the current one; run this again")
-            made = {"tree": staged.tree, "files": staged.files, "origin": dict(staged.revision) or None}
-            event = history.Event(name, action, history.now().isoformat(), job.publisher, made)
-            set_current(job.directory, event, job.attributes)
-        pruned = _prune(job, name)
-    if previous != staged.before.name and not job.is_check:
-        staged = _found(job, name, staged.revision)
-    result = told(job, staged)
-    return {
-        **result,
-        "changed": result["changed"] or previous != name or bool(cleaned.names or pruned.names),
-        "is_current": True,
-        "previous": previous,
-        "cleaned": sorted({*staged.cleaned, *cleaned.names}),
-        "pruned": pruned.names,
-        "left": [*cleaned.problems, *pruned.problems],
-    }
-
-
-def told(job: Job, staged: Staged) -> dict[str, Any]:
-    """A staged release as a result: what it is, and how it differs from the current one."""
-    is_current = staged.name == staged.before.name
-    result = {
-        "changed": staged.is_made or bool(staged.cleaned),
-        "release": staged.name,
-        "previous": staged.before.name,
-        "directory": str(job.directory.release(staged.name)),
-        "tree": staged.tree,
-        "commit": staged.revision.get("commit"),
-        "sha256": staged.revision.get("sha256"),
-        "is_current": is_current,
-        **(unchanged(staged.files) if is_current else counted(staged.before, staged.after)),
-        "bytes": staged.written,
-        "cleaned": list(staged.cleaned),
-        "pruned": [],
-        "left": list(staged.left),
-        "seconds": job.timer.seconds,
-    }
-    return {**result, "diff": list(staged.differences)} if job.is_diff else result
-
-
-def remove(job: Job, in_use: Collection[str] = ()) -> dict[str, Any]:
-    """Remove a source and all its releases from the storage.
-
-    :raises PublishError: unfinished runs use one of them, or something else is in its directory
-    """
-    if not job.is_check:
-        require_storage(job.directory.storage, job.sentinel)
-    current, names = job.directory.current(), job.directory.names()
-    used = sorted(set(in_use) & set(names))
-    if used:
-        raise PublishError(f"unfinished DAG runs use its releases {_listed(used)}; let them end, or end them, before")
-    is_there = job.directory.path.is_dir()
-    if is_there and job.is_check:
-        pruning.require_nothing_else(job.directory)
-    elif is_there:
-        with job.turn(), job.timer.phase("remove"):
-            pruning.remove_source(job.directory)
-    return {"changed": is_there, "release": None, "previous": current, "pruned": names, "seconds": job.timer.seconds}
 
 
 def held(job: Job) -> list[str]:
@@ -282,7 +162,7 @@ def _make(job: Job, content: Content, tree: str, revision: Revision | None, base
     _require_short(job.directory.release(release_name(tree, commit)), content.entries)
     origin = {"commit": commit, "publisher": job.publisher, "origin": revision}
     with job.turn():
-        cleaned = _clean(job)
+        cleaned = clean(job)
         if job.directory.current() != base.name:
             base = job.directory.base()
         before = released(job.directory, base.name, base.entries)
@@ -308,7 +188,7 @@ def _make(job: Job, content: Content, tree: str, revision: Revision | None, base
     )
 
 
-def _found(job: Job, name: str, revision: Revision | None = None) -> Staged:
+def found(job: Job, name: str, revision: Revision | None = None) -> Staged:
     """A release that is there, as it differs from the current one. One that is current is not looked at.
 
     :param revision: what its origin says now, which another revision of the same content may have said before; None
@@ -317,7 +197,7 @@ def _found(job: Job, name: str, revision: Revision | None = None) -> Staged:
     metadata = job.directory.metadata(name) or {}
     tree, files = str(metadata.get("tree")), int(metadata.get("files", 0))
     known = (metadata.get("origin") or {}) if revision is None else revision
-    seen = _look(job)
+    seen = look_around(job)
     if seen.current == name:
         return _unchanged(job, seen, {"tree": tree, "files": files}, known)
     before, after = released(job.directory, seen.current), released(job.directory, name)
@@ -328,7 +208,7 @@ def _found(job: Job, name: str, revision: Revision | None = None) -> Staged:
 def _unchanged(job: Job, seen: Seen, made: Mapping[str, Any], revision: Revision) -> Staged:
     """A release that is the current one already, and is not looked at."""
     here = Version(seen.current, [], lambda _entry: None)
-    cleaned = _clean_unless_in_use(job, seen)
+    cleaned = clean_unless_in_use(job, seen)
     tree = str(made["tree"])
     _require_tree(job, tree)
     return Staged(
@@ -338,45 +218,10 @@ def _unchanged(job: Job, seen: Seen, made: Mapping[str, Any], revision: Revision
         here,
         here,
         int(made["files"]),
-        is_settled=not _outdated(job, seen, str(seen.current)),
+        is_settled=not outdated(job, seen, str(seen.current)),
         cleaned=cleaned.names,
         left=cleaned.problems,
     )
-
-
-def _look(job: Job) -> Seen:
-    with ThreadPoolExecutor(LOOKS) as pool:
-        return look(pool, job.directory)()
-
-
-def _outdated(job: Job, seen: Seen, current: str) -> list[str]:
-    return [] if job.retention is None else pruning.outdated(job.directory, seen, job.retention, current)
-
-
-def _prune(job: Job, current: str) -> Removed:
-    """Remove what need not stay beside the current one; in check mode, only name it. In one's turn."""
-    names = _outdated(job, _look(job), current)
-    return Removed(names, []) if job.is_check else pruning.remove(job.directory, names)
-
-
-def _clean(job: Job) -> Removed:
-    """Remove leftovers; in check mode, only name them. In one's turn."""
-    return Removed(_leftovers(job), []) if job.is_check else pruning.clean(job.directory)
-
-
-def _clean_unless_in_use(job: Job, seen: Seen) -> Removed:
-    """Remove leftovers in passing; what another publisher is making at this moment is none."""
-    if job.is_check or not seen.leftovers:
-        return Removed(list(seen.leftovers), [])
-    try:
-        with locked(job.directory, job.attributes, seconds=0):
-            return pruning.clean(job.directory)
-    except PublishError:
-        return Removed([], [])
-
-
-def _leftovers(job: Job) -> list[str]:
-    return [path.name for path in job.directory.leftovers()]
 
 
 def _require_storage(job: Job) -> None:
@@ -403,5 +248,5 @@ def _require_short(release: Path, entries: Iterable[Entry]) -> None:
         )
 
 
-def _listed(names: Collection[str]) -> str:
+def listed(names: Collection[str]) -> str:
     return ", ".join(names) or "none"
