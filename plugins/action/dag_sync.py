@@ -20,7 +20,12 @@ from ansible_collections.airstack.backbone.plugins.module_utils._dags.arguments 
     given_origin,
 )
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins import kinds
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.origin import Content, Origin, Revision
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.origin import (
+    NOTHING,
+    Content,
+    Origin,
+    Revision,
+)
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.sent import pack
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.publishing import Timer, identity
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.report import DIFF_BYTES
@@ -83,7 +88,7 @@ class ActionModule(ActionBase):
                 continue
             try:
                 origin = self._origin(source, kind)
-                found[source["name"]] = stack.enter_context(origin.open({})), origin.revision()
+                found[source["name"]] = stack.enter_context(origin.open(NOTHING)), origin.revision()
             except SourceProblems as error:
                 problems.append(refusal(source["name"], error.problems))
         return found, problems

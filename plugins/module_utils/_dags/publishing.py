@@ -62,7 +62,6 @@ from ansible_collections.airstack.backbone.plugins.module_utils._dags.tree impor
     METADATA,
     Entry,
     directories_of,
-    tree_hash,
 )
 
 BLOCK = 4096
@@ -154,6 +153,7 @@ def _is_still(lock: int, path: Path) -> bool:
 def publish(
     directory: Directory,
     content: Content,
+    tree: str,
     attributes: Attributes,
     base: Base,
     origin: Mapping[str, Any],
@@ -161,12 +161,12 @@ def publish(
 ) -> Published:
     """Make the release of a content, unless there is one. Under the lock.
 
+    :param tree: the hash of its entries
     :param base: the current release
     :param origin: what `.release.json` says besides: `commit`, `publisher`, `origin` (a revision)
     :raises PublishError: with the storage as it was
     :raises SourceProblems: the same, because of the source
     """
-    tree = tree_hash(content.entries)
     there = directory.of_tree(tree)
     if there:
         return Published(there, False, 0)
@@ -261,31 +261,29 @@ def _fill(
     :param kept: files that are shared, by content
     :return: the number of bytes written, and the paths of what is new on disk, directories included
     """
-    files = [entry for entry in content.entries if entry.kind != "l"]
-    shared = [entry for entry in files if entry.content in kept]
+    shared = [(entry, kept[entry.content]) for entry in content.entries if entry.content in kept]
+    new = [entry for entry in content.entries if entry.content not in kept]
     wanted: dict[str, list[Wanted]] = {}
-    for entry in _spread(files):
-        if entry.content not in kept:
-            wanted.setdefault(entry.digest, []).append(Wanted(staging / entry.path, entry))
+    for entry in _spread(entry for entry in new if entry.kind != "l"):
+        wanted.setdefault(entry.digest, []).append(Wanted(staging / entry.path, entry))
     _require_room(staging, [each.entry for places in wanted.values() for each in places])
     directories = _directories(content.entries)
     with ThreadPoolExecutor(parallel.THREADS) as pool:
         for level in directories:
             parallel.each(pool, lambda path: make_directory(f"{staging}/{path}", attributes), level)
         written = content.write(pool, wanted, attributes)
-        is_linked = parallel.each(pool, lambda each: share(kept[each.content].path, f"{staging}/{each.path}"), shared)
-        links = [entry for entry in content.entries if entry.kind == "l"]
+        is_linked = parallel.each(pool, lambda each: share(each[1].path, f"{staging}/{each[0].path}"), shared)
+        links = [entry for entry in new if entry.kind == "l"]
         parallel.each(pool, lambda each: link(str(each.target), f"{staging}/{each.path}", attributes), links)
-        new = [entry for entry in content.entries if entry.content not in kept]
         times = dict(
             zip((entry.path for entry in new), parallel.each(pool, lambda each: _modified(staging / each.path), new))
         )
-    times.update((entry.path, kept[entry.content].mtime_ns) for entry in shared)
+    times.update((entry.path, file.mtime_ns) for entry, file in shared)
     manifest = [[entry, times[entry.path], content.marks.get(entry.path)] for entry in content.entries]
     write_text(staging / MANIFEST, json.dumps(manifest, separators=(",", ":")), attributes)
     return written, [
         *(entry.path for entry in new if entry.kind != "l"),
-        *(entry.path for entry, linked in zip(shared, is_linked) if not linked),
+        *(entry.path for (entry, _file), linked in zip(shared, is_linked) if not linked),
         *(path for level in directories for path in level),
     ]
 

@@ -29,8 +29,8 @@ from typing import Any, NamedTuple
 
 from ansible_collections.airstack.backbone.plugins.module_utils._dags import parallel
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.files import Attributes, read_file
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.origin import Known, Revision
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.tree import MANIFEST, METADATA, Entry
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.origin import Before, Revision
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.tree import MANIFEST, METADATA, Entry, tree_hash
 
 SENTINEL = ".airflow-dag-storage"
 RELEASES = "releases"
@@ -79,10 +79,15 @@ class Base(NamedTuple):
     def entries(self) -> list[Entry]:
         return [each.entry for each in self.recorded]
 
-    @property
-    def known(self) -> dict[str, Known]:
-        """Its contents by their marks."""
-        return {each.mark: Known(each.entry.digest, each.entry.size) for each in self.recorded if each.mark is not None}
+    def before(self, tree: str | None, revision: Revision | None) -> Before:
+        """Return it as what was published before.
+
+        :param tree: the hash that its files have to have: else they are not all that it has, or not as they were
+        :param revision: what it is of
+        """
+        entries = self.entries
+        marks = {each.entry.path: each.mark for each in self.recorded if each.mark is not None}
+        return Before(entries, marks, revision if entries and tree_hash(entries) == tree else None)
 
 
 @dataclass(frozen=True)

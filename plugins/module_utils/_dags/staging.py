@@ -81,7 +81,8 @@ def stage(job: Job, origin: Origin) -> Staged:
     with _uncollected(), ExitStack() as stack:
         with job.timer.phase("read"):
             base = job.directory.base()
-            content = stack.enter_context(origin.open(base.known))
+            made = seen.made if seen.current == base.name else {}
+            content = stack.enter_context(origin.open(base.before(made.get("tree"), made.get("origin"))))
         tree = tree_hash(content.entries)
         _require_tree(job, tree)
         there = job.directory.of_tree(tree)
@@ -170,7 +171,7 @@ def _make(job: Job, content: Content, tree: str, revision: Revision | None, base
             made = Published(release_name(tree, commit), True, 0)
             after = Version(made.name, content.entries, content.read)
         else:
-            made = publish(job.directory, content, job.attributes, base, origin, job.timer)
+            made = publish(job.directory, content, tree, job.attributes, base, origin, job.timer)
             after = released(job.directory, made.name, content.entries)
     shown = differences(job.directory.source, before, after) if job.is_diff else []
     return Staged(

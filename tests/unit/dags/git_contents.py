@@ -17,7 +17,7 @@ from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.gi
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git.origin import GitOrigin
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.origin import Known
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.tree import SourceProblems
-from ansible_collections.airstack.backbone.tests.unit.dags.trees import Executable, Link
+from ansible_collections.airstack.backbone.tests.unit.dags.trees import Executable, Link, before
 
 
 def found(content: GitContent) -> dict[str, object]:
@@ -31,7 +31,7 @@ def found(content: GitContent) -> dict[str, object]:
 
 
 def published(origin: GitOrigin, known: Mapping[str, Known] | None = None) -> dict[str, object]:
-    with origin.open(known or {}) as content:
+    with origin.open(before(known or {})) as content:
         return found(content)
 
 
@@ -52,5 +52,5 @@ def record_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def commands(log: Path) -> list[str]:
-    known = {"ls-remote", "init", "fetch", "gc", "ls-tree", "cat-file", "update-ref", "config", "fsck"}
+    known = {"ls-remote", "init", "fetch", "gc", "ls-tree", "diff-tree", "cat-file", "update-ref", "config", "fsck"}
     return [next(word for word in line.split() if word in known) for line in log.read_text().splitlines()]

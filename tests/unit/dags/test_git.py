@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +24,7 @@ from ansible_collections.airstack.backbone.plugins.module_utils._dags.files impo
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.directory import scan
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git.access import GitAccess
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git.origin import GitOrigin
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.origin import Known
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.origin import NOTHING, Before, Known
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.tree import Entry, SourceProblems
 from ansible_collections.airstack.backbone.tests.unit.dags.git_contents import (
     commands,
@@ -42,7 +43,7 @@ from ansible_collections.airstack.backbone.tests.unit.dags.git_servers import (
     ssh,
     web,
 )
-from ansible_collections.airstack.backbone.tests.unit.dags.trees import TREES, Executable, Link, Tree, make
+from ansible_collections.airstack.backbone.tests.unit.dags.trees import TREES, Executable, Link, Tree, before, make
 
 TOKEN = "secret-token"
 
@@ -251,11 +252,69 @@ def test_any_tree_is_published_as_a_directory_of_the_same_content_is(tree: Tree,
         upstream.commit({**placed, "README": b"not in a subdirectory"} if beneath else placed)
 
         def read() -> Sequence[Entry]:
-            with GitOrigin(str(upstream.bare), root / "cache", subdirectory=beneath).open({}) as content:
+            with GitOrigin(str(upstream.bare), root / "cache", subdirectory=beneath).open(NOTHING) as content:
                 assert found(content) == dict(tree)
                 return content.entries
 
         assert entries_or_problems(read) == entries_or_problems(lambda: scan(make(root / "same", tree)))
+
+
+LINKED_TREES = st.tuples(
+    TREES, st.sampled_from(["", "a", "b", "a/b", "../x", "/etc"]), st.sampled_from(["l", "a/l"])
+).map(lambda drawn: {**drawn[0], drawn[2]: Link(drawn[1])} if drawn[1] and "a" not in drawn[0] else drawn[0])
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(LINKED_TREES, min_size=2, max_size=4), st.sampled_from(["", "deep"]), st.sampled_from([[], ["a", "*.py"]])
+)
+def test_what_changed_is_read_alone_and_gives_the_same(trees: list[Tree], beneath: str, exclude: list[str]) -> None:
+    """Each commit after the one that was published before, and from nothing."""
+    with tempfile.TemporaryDirectory() as directory:
+        root = Path(directory)
+        upstream = Upstream.make(root / "served", "etl")
+        earlier = NOTHING
+        for tree in trees:
+            upstream.commit({**{os.path.join(beneath, path): each for path, each in tree.items()}, "README": b"x"})
+
+            def read(since: Before) -> tuple[Before, dict[str, object]] | set[str]:
+                origin = GitOrigin(str(upstream.bare), root / "cache", None, beneath or None, exclude)
+                try:
+                    with origin.open(since) as content:
+                        return Before(content.entries, content.marks, origin.revision()), found(content)
+                except SourceProblems as refused:
+                    return set(refused.problems)
+
+            whole, again = read(NOTHING), read(earlier)
+            if isinstance(whole, set):
+                assert isinstance(again, set)
+                assert again <= whole
+            else:
+                assert again == whole
+                earlier = whole[0]
+
+
+def test_nothing_is_listed_but_what_changed(
+    upstream: Upstream, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree: dict[str, Any] = {"a": b"1", "b": Executable(b"2"), "c/d": b"3"}
+    upstream.commit(tree)
+    origin = GitOrigin(str(upstream.bare), cache)
+    with origin.open(NOTHING) as content:
+        earlier = Before(content.entries, content.marks, origin.revision())
+    upstream.commit({**tree, "b": Executable(b"4"), "c/e": b"5"})
+    log = record_git(tmp_path, monkeypatch)
+    with GitOrigin(str(upstream.bare), cache).open(earlier) as content:
+        assert found(content) == {**tree, "b": Executable(b"4"), "c/e": b"5"}
+    assert "ls-tree" not in commands(log)
+    assert "diff-tree" in commands(log)
+    other = replace(earlier, revision={**(earlier.revision or {}), "exclude": ["a"]})
+    gone = replace(earlier, revision={**(earlier.revision or {}), "commit": "1" * 40})
+    for unlike in (other, gone):
+        log.write_text("")
+        with GitOrigin(str(upstream.bare), cache).open(unlike) as content:
+            assert found(content) == {**tree, "b": Executable(b"4"), "c/e": b"5"}
+        assert "ls-tree" in commands(log)
 
 
 @pytest.mark.parametrize(
@@ -369,12 +428,12 @@ def test_a_tree_that_no_checkout_would_make_is_refused(upstream: Upstream, origi
 def test_what_is_known_is_not_read(upstream: Upstream, cache: Path) -> None:
     """A digest that is not the content's shows that it was taken from what is known."""
     upstream.commit({"a": b"a", "same": b"a", "b": b"b"})
-    with GitOrigin(str(upstream.bare), cache).open({}) as content:
+    with GitOrigin(str(upstream.bare), cache).open(NOTHING) as content:
         marks = dict(content.marks)
     assert marks["a"] == marks["same"] != marks["b"]
     upstream.commit({"a": b"a", "b": b"changed", "moved": b"b"})
     known = {marks["a"]: Known("0" * 64, 7), marks["b"]: Known("1" * 64, 8)}
-    with GitOrigin(str(upstream.bare), cache).open(known) as content:
+    with GitOrigin(str(upstream.bare), cache).open(before(known)) as content:
         read = {entry.path: (entry.digest, entry.size) for entry in content.entries}
     changed = (hashlib.sha256(b"changed").hexdigest(), 7)
     assert read == {"a": ("0" * 64, 7), "b": changed, "moved": ("1" * 64, 8)}
@@ -400,7 +459,7 @@ def test_a_commit_is_written(upstream: Upstream, origin: GitOrigin, tmp_path: Pa
     upstream.commit({"large": large, "small": b"s", "run": Executable(b"r"), "empty": b"", "link": Link("small")})
     out = tmp_path / "out"
     out.mkdir()
-    with origin.open({}) as content, ThreadPoolExecutor(4) as pool:
+    with origin.open(NOTHING) as content, ThreadPoolExecutor(4) as pool:
         wanted: dict[str, list[Wanted]] = {}
         for entry in content.entries:
             if entry.kind != "l":
@@ -421,7 +480,7 @@ def test_the_number_of_processes_does_not_depend_on_the_number_of_files(
     upstream.commit({f"d{number % 7}/f{number}": str(number).encode() for number in range(300)})
     out = tmp_path / "out"
     out.mkdir()
-    with GitOrigin(str(upstream.bare), cache).open({}) as content, ThreadPoolExecutor(4) as pool:
+    with GitOrigin(str(upstream.bare), cache).open(NOTHING) as content, ThreadPoolExecutor(4) as pool:
         for entry in content.entries[:20]:
             content.read(entry)
         wanted = {each.digest: [Wanted(out / str(number), each)] for number, each in enumerate(content.entries)}
@@ -429,7 +488,7 @@ def test_the_number_of_processes_does_not_depend_on_the_number_of_files(
         marks = {content.marks[entry.path]: Known(entry.digest, entry.size) for entry in content.entries}
     assert commands(log) == ["ls-remote", "init", "fetch", "gc", "ls-tree", "cat-file"]
     log.unlink()
-    with GitOrigin(str(upstream.bare), cache).open(marks):
+    with GitOrigin(str(upstream.bare), cache).open(before(marks)):
         pass
     assert commands(log) == ["ls-remote", "ls-tree"]
 

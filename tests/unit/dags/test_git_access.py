@@ -24,6 +24,7 @@ from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.gi
 )
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git.errors import GitFailed, explain
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git.origin import GitOrigin
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.origin import NOTHING
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.tree import SourceProblems
 from ansible_collections.airstack.backbone.tests.unit.dags.git_contents import problems_of, published
 from ansible_collections.airstack.backbone.tests.unit.dags.git_servers import (
@@ -330,7 +331,7 @@ def test_the_scratch_directory_is_private_and_goes_with_its_owner(site: Site, ca
     cache.chmod(0o755)
     found: list[list[Path]] = []
     site.on_request = lambda: found.append(list(cache.glob(".scratch-*/*/answer")))
-    with web(site) as address, GitOrigin(f"{address}/etl.git", cache, access=GitAccess(token=TOKEN)).open({}):
+    with web(site) as address, GitOrigin(f"{address}/etl.git", cache, access=GitAccess(token=TOKEN)).open(NOTHING):
         [scratch] = set(cache.glob(".scratch-*")) - {recent}
         assert {each.stat().st_mode & 0o777 for each in (cache, scratch)} == {0o700}
         assert {each.stat().st_mode & 0o777 for each in scratch.rglob("*") if each.is_file()} == {0o600}

@@ -21,7 +21,7 @@ from ansible_collections.airstack.backbone.plugins.module_utils._dags.files impo
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git import cache as git_cache
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git.origin import GitOrigin
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git.process import LONGEST
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.origin import Known
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.origin import NOTHING, Known
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.tree import SourceProblems
 from ansible_collections.airstack.backbone.tests.unit.dags.git_contents import (
     commands,
@@ -30,6 +30,7 @@ from ansible_collections.airstack.backbone.tests.unit.dags.git_contents import (
     record_git,
 )
 from ansible_collections.airstack.backbone.tests.unit.dags.git_servers import Silent, Upstream, git, serving
+from ansible_collections.airstack.backbone.tests.unit.dags.trees import before
 
 TREE = {f"d{number % 3}/f{number}": os.urandom(200) for number in range(120)}
 
@@ -131,10 +132,10 @@ def test_a_cache_that_breaks_after_it_was_read_is_made_anew_by_the_next(
     tree = {"a": os.urandom(100_000)}
     upstream.commit(tree)
     origin = GitOrigin(str(upstream.bare), cache)
-    with origin.open({}) as content:
+    with origin.open(NOTHING) as content:
         known = {content.marks[each.path]: Known(each.digest, each.size) for each in content.entries}
     damage_content(cache)
-    with origin.open(known) as content, ThreadPoolExecutor(2) as pool:
+    with origin.open(before(known)) as content, ThreadPoolExecutor(2) as pool:
         wanted = {each.digest: [Wanted(tmp_path / str(number), each)] for number, each in enumerate(content.entries)}
         with pytest.raises(SourceProblems, match=r"lacks the blob .* it is made anew when you publish again"):
             content.write(pool, wanted, Attributes(os.geteuid(), os.getegid()))
@@ -154,9 +155,10 @@ WORKER = """
 import sys
 from pathlib import Path
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git.origin import GitOrigin
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.origin import NOTHING
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.tree import tree_hash
 print("begins", flush=True)
-with GitOrigin(sys.argv[1], Path(sys.argv[2]), sys.argv[3] or None).open({}) as content:
+with GitOrigin(sys.argv[1], Path(sys.argv[2]), sys.argv[3] or None).open(NOTHING) as content:
     print(tree_hash(content.entries), flush=True)
     sys.stdin.readline()
 """
@@ -253,7 +255,7 @@ def test_what_no_kept_commit_has_is_dropped_unless_somebody_reads(
         return sum(each.stat().st_size for each in objects(cache)) // size
 
     assert max(publish() for _time in range(6)) <= 4
-    with GitOrigin(str(upstream.bare), cache).open({}) as content:
+    with GitOrigin(str(upstream.bare), cache).open(NOTHING) as content:
         expected = content.read(content.entries[0])
         assert [publish() for _time in range(4)][-1] >= 5
         assert content.read(content.entries[0]) == expected

@@ -20,10 +20,10 @@ from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.gi
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git.lfs import Pointer, read_pointer
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git.modules import module_addresses
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git.origin import GitOrigin
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.origin import Known
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.origin import NOTHING, Known
 from ansible_collections.airstack.backbone.tests.unit.dags.git_contents import problems_of, published
 from ansible_collections.airstack.backbone.tests.unit.dags.git_servers import Site, Upstream, daemon, git, pointer, web
-from ansible_collections.airstack.backbone.tests.unit.dags.trees import Executable
+from ansible_collections.airstack.backbone.tests.unit.dags.trees import Executable, before
 
 TOKEN = "secret-token"
 
@@ -63,7 +63,7 @@ def test_submodules_are_published_within(modules: Upstream, cache: Path, kind: s
         base = str(modules.bare) if kind == "path" else f"{address}/etl.git"
         origin = GitOrigin(base, cache, subdirectory="dags", submodules=True)
         assert published(origin) == MODULES
-        with origin.open({}) as content, ThreadPoolExecutor(2) as pool:
+        with origin.open(NOTHING) as content, ThreadPoolExecutor(2) as pool:
             out = cache / "out"
             out.mkdir()
             wanted = {each.digest: [Wanted(out / each.path.replace("/", "-"), each)] for each in content.entries}
@@ -186,12 +186,12 @@ def test_large_files_are_published_with_their_content_where_that_is_asked_for(
         assert published(origin) == expected
         pointers = GitOrigin(f"{address}/etl.git", cache, access=GitAccess(token=TOKEN))
         assert published(pointers)["dags/s"] == small
-        with origin.open({}) as content, pointers.open({}) as others:
+        with origin.open(NOTHING) as content, pointers.open(NOTHING) as others:
             assert content.marks["dags/s"] == content.marks["run"] != others.marks["dags/s"]
             known = {content.marks[each.path]: Known(each.digest, each.size) for each in content.entries}
         shutil.rmtree(next(cache.glob("*/lfs")))
         site.asked.clear()
-        with origin.open(known) as content:
+        with origin.open(before(known)) as content:
             assert not any("/large/" in each for each in site.asked)
             [entry] = [each for each in content.entries if each.path == "large.bin"]
             assert entry[2:4] == (hashlib.sha256(LARGE).hexdigest(), len(LARGE))

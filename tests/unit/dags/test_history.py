@@ -10,7 +10,6 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -32,7 +31,7 @@ from ansible_collections.airstack.backbone.plugins.module_utils._dags import (
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.files import Attributes
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.history import PUBLISHED, ROLLED_BACK, Event
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.directory import DirectoryOrigin
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.origin import Content, Known, Revision
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.origin import Before, Content, Revision
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.releases import Directory, PublishError
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.seen import LOOKS, Seen, look
 from ansible_collections.airstack.backbone.tests.unit.dags import publisher
@@ -182,9 +181,9 @@ class Numbered:
     def revision(self) -> Revision:
         return {"number": self.number}
 
-    def open(self, known: Mapping[str, Known]) -> AbstractContextManager[Content]:
+    def open(self, before: Before) -> AbstractContextManager[Content]:
         self.opened += 1
-        return DirectoryOrigin(self.path).open(known)
+        return DirectoryOrigin(self.path).open(before)
 
 
 def test_what_is_current_already_is_not_read_again_unless_it_is_gone(storage: Path) -> None:

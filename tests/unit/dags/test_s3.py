@@ -28,7 +28,7 @@ from hypothesis import strategies as st
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.files import Attributes, Wanted
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins import spool
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.directory import scan
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.origin import Known, Origin
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.origin import NOTHING, Known, Origin
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.s3.client import (
     Address,
     Connection,
@@ -36,7 +36,7 @@ from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.s3
 )
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.s3.origin import S3Origin
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.tree import SourceProblems
-from ansible_collections.airstack.backbone.tests.unit.dags.trees import Link, Tree, make, read
+from ansible_collections.airstack.backbone.tests.unit.dags.trees import Link, Tree, before, make, read
 
 SECRET = "wJalrXUtnFEMI/K7MDENG"
 Tamper = Callable[[str, bytes], bytes]
@@ -146,19 +146,19 @@ def store(server: Store) -> Iterator[Store]:
 
 
 def problems_of(origin: Origin, known: Mapping[str, Known] | None = None) -> list[str]:
-    with pytest.raises(SourceProblems) as refused, origin.open(known or {}):
+    with pytest.raises(SourceProblems) as refused, origin.open(before(known or {})):
         pass
     return refused.value.problems
 
 
 def contents(origin: S3Origin) -> dict[str, bytes | None]:
-    with origin.open({}) as content:
+    with origin.open(NOTHING) as content:
         return {entry.path: content.read(entry) for entry in content.entries}
 
 
 def known_of(origin: S3Origin) -> dict[str, Known]:
     """What a publisher remembers of it."""
-    with origin.open({}) as content:
+    with origin.open(NOTHING) as content:
         return {content.marks[each.path]: Known(each.digest, each.size) for each in content.entries}
 
 
@@ -221,7 +221,7 @@ def test_objects_come_out_as_a_directory_would(store: Store) -> None:
         store.empty()
         store.put({f"etl/{path}": data for path, data in tree.items()})
         store.put({"etl.py": b"", "etl-more/x": b"", "other": b""})
-        with tempfile.TemporaryDirectory() as directory, store.origin().open({}) as content:
+        with tempfile.TemporaryDirectory() as directory, store.origin().open(NOTHING) as content:
             found = make(Path(directory) / "found", tree)
             assert content.entries == scan(found)
             assert written(content, Path(directory) / "written") == tree
@@ -246,7 +246,7 @@ def test_what_did_not_change_is_not_read(store: Store) -> None:
     store.asked.clear()
     origin = store.origin()
     assert origin.revision() == revision
-    with origin.open(known) as content:
+    with origin.open(before(known)) as content:
         assert {entry.path: entry.digest for entry in content.entries} == {
             f"{number}.py": hashlib.sha256(bytes([number])).hexdigest() for number in range(20)
         }
@@ -255,7 +255,7 @@ def test_what_did_not_change_is_not_read(store: Store) -> None:
     store.put({"etl/7.py": b"changed"})
     store.asked.clear()
     assert store.origin().revision() != revision
-    with store.origin().open(known) as content:
+    with store.origin().open(before(known)) as content:
         assert store.gets == ["etl/7.py"]
         assert {entry.path: content.read(entry) for entry in content.entries}["7.py"] == b"changed"
 
@@ -263,7 +263,7 @@ def test_what_did_not_change_is_not_read(store: Store) -> None:
 def test_what_is_known_and_wanted_after_all_is_read(store: Store, tmp_path: Path) -> None:
     """Of a release whose file was edited in place, for instance."""
     store.put({"etl/a.py": b"a", "etl/b.py": b"b", "etl/copy.py": b"b"})
-    with store.origin().open(known_of(store.origin())) as content:
+    with store.origin().open(before(known_of(store.origin()))) as content:
         store.asked.clear()
         assert content.read(content.entries[0]) == b"a"
         assert written(content, tmp_path / "written") == {"a.py": b"a", "b.py": b"b", "copy.py": b"b"}
@@ -273,7 +273,7 @@ def test_what_is_known_and_wanted_after_all_is_read(store: Store, tmp_path: Path
 def test_what_is_known_falsely_is_not_published(store: Store, tmp_path: Path) -> None:
     store.put({"etl/a.py": b"a"})
     known = {mark: each._replace(digest="0" * 64) for mark, each in known_of(store.origin()).items()}
-    with store.origin().open(known) as content:
+    with store.origin().open(before(known)) as content:
         with pytest.raises(SourceProblems) as refused:
             written(content, tmp_path / "written")
         assert refused.value.problems == ["the content of a.py is not what was read before"]
@@ -417,7 +417,7 @@ def test_an_archive_is_published(store: Store, tmp_path: Path) -> None:
     assert (revision["s3"], revision["size"], revision["subdirectory"]) == (str(origin.address), len(data), "dags")
     assert revision["etag"] == hashlib.md5(data).hexdigest()
     assert store.gets == []
-    with origin.open({}) as content:
+    with origin.open(NOTHING) as content:
         assert content.entries == scan(
             make(tmp_path / "tree", {"a.py": b"a" * 100_000, "b.py": b"b", "l": Link("a.py")})
         )
@@ -461,7 +461,7 @@ def test_an_object_that_came_in_parts_has_a_mark(store: Store) -> None:
     known = known_of(store.origin())
     assert next(iter(known)).endswith(f"-2:{(5 << 20) + 1}")
     store.asked.clear()
-    with store.origin().open(known) as content:
+    with store.origin().open(before(known)) as content:
         assert content.entries[0].digest == hashlib.sha256(b"".join(parts)).hexdigest()
     assert store.gets == []
 

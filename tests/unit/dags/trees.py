@@ -12,7 +12,8 @@ from typing import NamedTuple, Union
 
 from hypothesis import strategies as st
 
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.tree import RESERVED
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.origin import Before, Known
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.tree import RESERVED, Entry
 
 
 class Link(NamedTuple):
@@ -80,3 +81,9 @@ def read(root: Path) -> Tree:
                 data = place.read_bytes()
                 found[path] = Executable(data) if place.stat().st_mode & 0o100 else data
     return found
+
+
+def before(known: Mapping[str, Known]) -> Before:
+    """What was published before, of which nothing but the contents is known, by their marks."""
+    entries = [Entry(mark, "f", each.digest, each.size) for mark, each in known.items()]
+    return Before(entries, {mark: mark for mark in known})

@@ -22,7 +22,7 @@ from ansible_collections.airstack.backbone.plugins.module_utils._dags.files impo
     Wanted,
     write_file,
 )
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.origin import Known
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.origin import Before
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.tree import (
     ALWAYS_EXCLUDED,
     CHUNK,
@@ -52,7 +52,7 @@ class DirectoryOrigin:
         """Return None: no directory tells what is in it."""
 
     @contextmanager
-    def open(self, known: Mapping[str, Known]) -> Iterator[DirectoryContent]:
+    def open(self, before: Before) -> Iterator[DirectoryContent]:
         """Read all of it."""
         root = directory_to_publish(self.path, self.subdirectory, self.searched)
         yield DirectoryContent(root, scan(root, self.exclude))

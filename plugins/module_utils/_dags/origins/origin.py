@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple, Protocol
 
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.files import Attributes, Wanted
@@ -29,6 +31,27 @@ class Known(NamedTuple):
 
     digest: str
     size: int
+
+
+@dataclass(frozen=True)
+class Before:
+    """What was published before: its entries in order, and by path their marks, as `Content` has them.
+
+    revision: what it is of; None where nobody knows.
+    """
+
+    entries: Sequence[Entry] = ()
+    marks: Mapping[str, str] = field(default_factory=dict)
+    revision: Revision | None = None
+
+    @cached_property
+    def known(self) -> Mapping[str, Known]:
+        """Its contents by their marks."""
+        marked = ((self.marks[entry.path], entry) for entry in self.entries if entry.path in self.marks)
+        return {mark: Known(entry.digest, entry.size) for mark, entry in marked}
+
+
+NOTHING = Before()
 
 
 class Content(Protocol):
@@ -64,9 +87,9 @@ class Origin(Protocol):
         :raises SourceProblems: it cannot be reached, or what was asked for is not there
         """
 
-    def open(self, known: Mapping[str, Known]) -> AbstractContextManager[Content]:
+    def open(self, before: Before) -> AbstractContextManager[Content]:
         """Read what is there. What `revision` said is what is read, also where the origin has moved on since.
 
-        :param known: what was published before, by mark: what is in it need not be read
+        :param before: what is in it need not be read
         :raises SourceProblems: with everything that keeps it from being published
         """

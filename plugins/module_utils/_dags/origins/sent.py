@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO
 
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.files import Attributes, Wanted, write_stream
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.origin import Content, Known, Revision
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.origin import Before, Content, Revision
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.tree import Entry, NotSent, SourceProblems, check
 
 
@@ -64,7 +64,7 @@ class SentOrigin:
         return self.found
 
     @contextmanager
-    def open(self, known: Mapping[str, Known]) -> Iterator[SentContent]:
+    def open(self, before: Before) -> Iterator[SentContent]:
         """Read the entries, and leave the contents for `write`."""
         with self.packed.open("rb") as file, _whole():
             yield SentContent(file)

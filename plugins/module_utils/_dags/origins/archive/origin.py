@@ -17,7 +17,7 @@ from typing import IO, Any
 
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.archive.members import readable
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.archive.unpacking import unpack
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.origin import Known
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.origin import Before
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.selection import select, shown
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.spool import SpooledContent, spooled
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.tree import CHUNK, SourceProblems
@@ -56,7 +56,7 @@ class ArchiveOrigin:
         }
 
     @contextmanager
-    def open(self, known: Mapping[str, Known]) -> Iterator[SpooledContent]:
+    def open(self, before: Before) -> Iterator[SpooledContent]:
         """Read all of it, once."""
         selection = select(self.path.name, self.subdirectory, self.exclude)
         with spooled(self.scratch) as spool:

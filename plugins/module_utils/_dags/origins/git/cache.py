@@ -40,6 +40,9 @@ LFS_KEPT = 7 * 86_400
 SUBMODULE = "160000"
 """The mode of a submodule."""
 
+ABSENT = "000000"
+"""The mode of what a commit does not have (git-diff-tree(1))."""
+
 _WHOLE_HISTORY = "2147483647"  # git-fetch(1): the depth that stands for no limit
 _LOOSE = 1000  # objects, and packs, beyond which git puts them together and drops what no kept commit has
 _PACKS = 20
@@ -52,6 +55,13 @@ class Item(NamedTuple):
     mode: str
     name: str
     path: str
+
+
+class Change(NamedTuple):
+    """What is at a path now, and its mode in another commit; the mode of what is not there is ABSENT."""
+
+    before: str
+    item: Item
 
 
 @dataclass(frozen=True)
@@ -81,6 +91,24 @@ class Repository:
             mode, _kind, name = fields.split(" ")
             items.append(Item(mode, name, path))
         return items
+
+    def has(self, commit: str) -> bool:
+        """Whether another commit is here as a whole."""
+        return commit in _kept(self.path)
+
+    def changes(self, since: str, subdirectory: str) -> list[Change]:
+        """List what is different beneath a subdirectory since another commit that is here.
+
+        :raises GitFailed: one of them has no such directory
+        """
+        trees = [f"{commit}:{subdirectory}" for commit in (since, self.commit)]
+        printed = self.git.run(self.path, "diff-tree", "-r", "-z", "--no-renames", *trees, is_local=True)
+        words = printed.decode("utf-8", "surrogateescape").split("\0")
+        changes = []
+        for fields, path in zip(words[::2], words[1::2]):
+            before, mode, _old, name, _status = fields.lstrip(":").split(" ")
+            changes.append(Change(before, Item(mode, name, path)))
+        return changes
 
     def settings(self, path: str) -> list[tuple[str, str]]:
         """Return the keys and values of a file of git's configuration format; none where there is no such file."""

@@ -7,14 +7,19 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.files import Attributes, Wanted, write_stream
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git.blobs import Blob
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git.cache import mark_broken
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git.cache import (
+    ABSENT,
+    Change,
+    Repository,
+    mark_broken,
+)
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git.errors import CacheBroken
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git.lfs import (
     POINTER_SIZE,
@@ -24,7 +29,7 @@ from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.gi
 )
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git.modules import File
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git.process import GitFor
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.origin import Known
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.origin import Before, Known
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.selection import misplaced, unfit
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.tree import (
     CHUNK,
@@ -35,6 +40,9 @@ from ansible_collections.airstack.backbone.plugins.module_utils._dags.tree impor
 )
 
 _LINK = "120000"
+_PLAIN = "100644"
+_EXECUTABLE = "100755"
+_FILES = {_PLAIN, _EXECUTABLE}
 _LINK_SIZE = 4095  # bytes of a path (PATH_MAX less its end, limits.h): a link to a longer one cannot be made
 
 
@@ -83,18 +91,21 @@ class Streams:
 
 @dataclass(frozen=True)
 class GitContent:
-    """The files and links of a commit. A file's mark is the name of its blob, as `Streams.mark` has it."""
+    """The files and links of a commit. A file's mark is the name of its blob, as `Streams.mark` has it.
+
+    file: gives the file of a path.
+    """
 
     entries: Sequence[Entry]
     marks: Mapping[str, str]
-    files: Mapping[str, File]
+    file: Callable[[str], File]
     streams: Streams
 
     def write(self, pool: ThreadPoolExecutor, wanted: Mapping[str, list[Wanted]], attributes: Attributes) -> int:
         """Read the wanted contents once more, and write them in parallel."""
         digests = {places[0].entry.path: digest for digest, places in wanted.items()}
         try:
-            with closing(self.streams.of(self.files[path] for path in digests)) as contents:
+            with closing(self.streams.of(self.file(path) for path in digests)) as contents:
                 named = ((digests[file.path], blob.content) for file, blob in contents)
                 written, missing = write_stream(pool, wanted, named, attributes)
         except CacheBroken as broken:
@@ -107,7 +118,9 @@ class GitContent:
 
     def read(self, entry: Entry) -> bytes:
         """Return a file's content, or a link's target."""
-        [data] = [blob.content.read() for _file, blob in self.streams.of([self.files[entry.path]])]
+        if entry.target is not None:
+            return entry.target.encode("utf-8", "surrogateescape")
+        [data] = [blob.content.read() for _file, blob in self.streams.of([self.file(entry.path)])]
         return data
 
 
@@ -156,7 +169,32 @@ def read_content(
     problems += check(entries)
     if problems:
         raise SourceProblems(problems)
-    return GitContent(entries, marks, {file.path: file for file in fit}, streams)
+    return GitContent(entries, marks, {file.path: file for file in fit}.__getitem__, streams)
+
+
+def changed_content(repository: Repository, changes: Sequence[Change], before: Before, streams: Streams) -> GitContent:
+    """Read what is published now of a commit of which only this is different from what was published before.
+
+    :raises SourceProblems: with everything that keeps it from being published
+    :raises CacheBroken: the storage cannot be read
+    """
+    there = [change.item for change in changes if change.item.mode != ABSENT]
+    new = read_content([File(item.path, item.mode, item.name, repository) for item in there], before.known, streams, [])
+    touched = {change.item.path for change in changes}
+    entries = [entry for entry in before.entries if entry.path not in touched]
+    entries = sorted([*entries, *new.entries], key=lambda entry: entry.path)
+    is_same_shape = all({change.before, change.item.mode} <= _FILES for change in changes)
+    problems = [] if is_same_shape else check(entries)
+    if problems:
+        raise SourceProblems(problems)
+    kinds = {entry.path: entry.kind for entry in entries}
+    marks = {**{path: mark for path, mark in before.marks.items() if path not in touched}, **new.marks}
+
+    def file(path: str) -> File:
+        mode = _EXECUTABLE if kinds[path] == "x" else _PLAIN
+        return File(path, mode, marks[path].split(" ")[0], repository)
+
+    return GitContent(entries, marks, file, streams)
 
 
 def _targets(links: Sequence[File], streams: Streams) -> dict[str, bytes]:

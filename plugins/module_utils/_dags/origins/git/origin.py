@@ -22,19 +22,22 @@ from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.gi
     parse_address,
 )
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git.cache import (
+    SUBMODULE,
     Cache,
+    Change,
     Repository,
     mark_broken,
 )
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git.content import (
     GitContent,
     Streams,
+    changed_content,
     read_content,
 )
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git.errors import CacheBroken
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git.errors import CacheBroken, GitFailed
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git.modules import Collector
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git.process import Git, GitFor
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.origin import Known
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.origin import Before
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.selection import (
     Selection,
     nothing_to_publish,
@@ -90,7 +93,7 @@ class GitOrigin:
         }
 
     @contextmanager
-    def open(self, known: Mapping[str, Known]) -> Iterator[GitContent]:
+    def open(self, before: Before) -> Iterator[GitContent]:
         """Fetch what the cache lacks, and read what is not known. A cache that is broken is made anew, once."""
         selection = self._selection()
         found = self._resolved()
@@ -98,9 +101,9 @@ class GitOrigin:
             with self._explained():
                 git_for = stack.enter_context(self._git())
                 try:
-                    content = self._read(stack, git_for, found, selection, known)
+                    content = self._read(stack, git_for, found, selection, before)
                 except CacheBroken:
-                    content = self._read(stack, git_for, found, selection, known)
+                    content = self._read(stack, git_for, found, selection, before)
             yield content
 
     def _selection(self) -> Selection:
@@ -114,7 +117,7 @@ class GitOrigin:
         return self._found
 
     def _read(
-        self, stack: ExitStack, git_for: GitFor, found: Found, selection: Selection, known: Mapping[str, Known]
+        self, stack: ExitStack, git_for: GitFor, found: Found, selection: Selection, before: Before
     ) -> GitContent:
         """Read the commit, and put what has to stay open meanwhile onto the stack."""
         cache = Cache(self.cache)
@@ -128,16 +131,39 @@ class GitOrigin:
             collector = Collector(replace(selection, prefix=""), self.submodules, repository)
             streams = Streams(git_for if self.lfs else None)
             try:
-                files = collector.files(repository(main, found.commit, found.ref), selection.subdirectory or "")
-                if not files and not collector.problems:
-                    covered = collector.selection.covered
-                    raise SourceProblems([nothing_to_publish(self.repository, selection, (), covered)])
-                content = read_content(files, known, streams, collector.problems)
+                top = repository(main, found.commit, found.ref)
+                changes = self._changes(top, collector.selection, selection.subdirectory or "", before)
+                if changes is not None:
+                    content = changed_content(top, changes, before, streams)
+                if changes is None or not content.entries:
+                    files = collector.files(top, selection.subdirectory or "")
+                    if not files and not collector.problems:
+                        covered = collector.selection.covered
+                        raise SourceProblems([nothing_to_publish(self.repository, selection, (), covered)])
+                    content = read_content(files, before.known, streams, collector.problems)
             except CacheBroken as broken:
                 mark_broken(broken.directory)
                 raise
             stack.enter_context(opened.pop_all())
             return content
+
+    def _changes(
+        self, repository: Repository, selection: Selection, subdirectory: str, before: Before
+    ) -> list[Change] | None:
+        """Return what is published and different from what was published before; None where that is not known.
+
+        What was published has to be of a commit that is here, and the same part of it; submodules are read as a whole.
+        """
+        since = str((before.revision or {}).get("commit"))
+        if before.revision != {**self.revision(), "commit": since} or not repository.has(since):
+            return None
+        try:
+            changes = repository.changes(since, subdirectory)
+        except GitFailed:
+            return None
+        if any(SUBMODULE in (change.before, change.item.mode) for change in changes) or self.submodules:
+            return None
+        return [change for change in changes if selection.place(change.item.path) is not None]
 
     @contextmanager
     def _git(self) -> Iterator[GitFor]:

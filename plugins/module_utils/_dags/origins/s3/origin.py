@@ -18,7 +18,7 @@ from ansible_collections.airstack.backbone.plugins.module_utils._dags import par
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.files import Attributes, Wanted
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.archive.origin import require_digest
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.archive.unpacking import unpack
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.origin import Content, Known
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.origin import Before, Content, Known
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.s3.client import (
     Address,
     Connection,
@@ -67,12 +67,12 @@ class S3Origin:
         }
 
     @contextmanager
-    def open(self, known: Mapping[str, Known]) -> Iterator[Content]:
+    def open(self, before: Before) -> Iterator[Content]:
         """Read what was listed, but for what is known."""
         found = self._found or self._look()
         with spooled(self.scratch) as spool:
             if self.address.is_prefix:
-                yield _read_objects(found, known, spool)
+                yield _read_objects(found, before.known, spool)
             else:
                 yield self._unpacked(found, spool)
 
