@@ -114,7 +114,7 @@ def _component(
         **placed,
         "once": False,
         "program": "airflow",
-        "command": _command(kind, pool),
+        "command": _command(kind, pool, plan["broker"]),
         "settings": settings.of(kind, pool, plan, endpoints),
         "secret_settings": secret_settings,
         "credentials": list(secret_settings.values()),
@@ -131,7 +131,7 @@ def _component(
     return log_store.connect(component, endpoints["log_store"], identity) if kind in LOG_STORE_USERS else component
 
 
-def _command(kind: str, pool: Mapping[str, Any] | None) -> list[str]:
+def _command(kind: str, pool: Mapping[str, Any] | None, broker: Mapping[str, Any]) -> list[str]:
     if pool is None:
         return [kind]
     queues = ",".join(pool["queues"])
@@ -140,7 +140,8 @@ def _command(kind: str, pool: Mapping[str, Any] | None) -> list[str]:
         "worker",
         *("--queues", queues),
         *("--concurrency", str(pool["concurrency"])),
-        *("--celery-hostname", f"{pool['name']}@{{host}}"),
+        # With SQS a name of its own would have the worker look for a mailbox that there is not, and die of it.
+        *(() if broker["kind"] == "sqs" else ("--celery-hostname", f"{pool['name']}@{{host}}")),
         "--without-mingle",
         "--without-gossip",
     ]

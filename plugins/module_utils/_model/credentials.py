@@ -36,8 +36,17 @@ def database_url(endpoint: Mapping[str, Any], user: str, password: str) -> str:
 
 
 def broker_url(endpoint: Mapping[str, Any], user: str, password: str) -> str:
-    """Celery's address of the broker."""
-    return _url(endpoint, user, password, endpoint["vhost"])
+    """Celery's address of the broker: of Redis behind Sentinels, that of each Sentinel."""
+    sentinel = endpoint.get("sentinel")
+    if not sentinel:
+        return _url(endpoint, user, password, endpoint["vhost"])
+    places = [{**endpoint, "host": node["address"], "port": node["port"]} for node in sentinel["nodes"]]
+    return ";".join(_url(place, user, password, endpoint["vhost"]) for place in places)
+
+
+def sqs_url(user: str | None, secret: str) -> str:
+    """Celery's address of SQS: with the keys, or without any where the machine's role serves."""
+    return f"sqs://{quote(user, safe='')}:{quote(secret, safe='')}@" if user else "sqs://"
 
 
 def _url(endpoint: Mapping[str, Any], user: str, password: str, path: str) -> str:
@@ -58,7 +67,10 @@ def _results(wanted: _Wanted) -> str:
 def _broker(wanted: _Wanted) -> str:
     endpoint = wanted.endpoints["broker"]
     user = next((pool for pool in endpoint["pools"] if pool["name"] == wanted.component["pool"]), endpoint)
-    return broker_url(endpoint, user["user"], wanted.secrets[user["secret"]])
+    secret = wanted.secrets[user["secret"]] if user["secret"] else ""
+    if endpoint["scheme"] == "sqs":
+        return sqs_url(user["user"], secret)
+    return broker_url(endpoint, user["user"] or "", secret)
 
 
 def _log_store(wanted: _Wanted) -> str:

@@ -13,6 +13,11 @@ from typing import Any
 from .ports import SCHEDULER_HEALTH_PORT, TRIGGERER_LOG_PORT, WORKER_LOG_PORT
 from .problems import Problem
 
+_BROKERS = {
+    "rabbitmq": ("rabbitmq-server.service", "/var/lib/rabbitmq"),
+    "redis": ("redis-server.service", "/var/lib/redis"),
+}
+
 SERVICE_SPACE = 1024**3
 """The packages of a database, broker or object store and their first data."""
 
@@ -58,14 +63,24 @@ def _services(plan: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The services that hosts of the inventory provide: where, and which of our units may listen there."""
     listed = [
         ("database", plan["database"]["host"], plan["database"]["port"], "postgresql@*.service", "/var/lib/postgresql"),
-        ("broker", plan["broker"]["host"], plan["broker"]["port"], "rabbitmq-server.service", "/var/lib/rabbitmq"),
     ]
+    for unit, data, nodes in _broker(plan["broker"]):
+        listed += [("broker", node["address"], node["port"], unit, data) for node in nodes]
     if store := plan["log_store"]["object_store"]:
         listed.append(("object store", store["address"], store["port"], "swift-proxy.service", "/srv/node"))
     return [
         {"purpose": f"the {name}", "address": address, "port": port, "units": [unit], "data": data}
         for name, address, port, unit, data in listed
     ]
+
+
+def _broker(broker: Mapping[str, Any]) -> list[tuple[str, str, list[dict[str, Any]]]]:
+    """Unit, data and nodes of each program that serves the broker on hosts of the inventory."""
+    unit, data = _BROKERS.get(broker["provider"], ("", ""))
+    found = [(unit, data, broker["nodes"])]
+    if sentinel := broker.get("sentinel"):
+        found.append(("redis-sentinel.service", data, sentinel["nodes"]))
+    return found
 
 
 def _component_ports(component: Mapping[str, Any], plan: Mapping[str, Any]) -> list[dict[str, Any]]:

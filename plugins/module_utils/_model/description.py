@@ -44,6 +44,7 @@ _storage = matching(
 )
 _bucket = matching(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "a bucket's name: 3 to 63 lower-case letters, digits, . and -")
 _user = matching(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}", "a user's name")
+_account = matching(r"[0-9]{12}", "the 12 digits of an AWS account, in quotes")
 _section = matching(r"[a-z][a-z0-9_]*", "a name of lower-case letters, digits and underscores, as in airflow.cfg")
 
 _pool = record(
@@ -60,7 +61,12 @@ VARIABLES: dict[str, Entry] = {
     "airflow_platform": Entry(one_of("systemd"), default="systemd"),
     "airflow_longest_task": Entry(duration, default=86400),
     "airflow_database_provider": Entry(one_of("postgresql"), default="postgresql"),
-    "airflow_broker_provider": Entry(one_of("rabbitmq"), default="rabbitmq"),
+    "airflow_broker_provider": Entry(one_of("rabbitmq", "redis", "sqs", "external"), default="rabbitmq"),
+    "airflow_broker_url": Entry(names.broker_url),
+    "airflow_broker_users": Entry(mapping(names.name, names.broker_user), default={}),
+    "airflow_broker_region": Entry(names.region, default="us-east-1"),
+    "airflow_broker_account": Entry(_account),
+    "airflow_broker_endpoint_url": Entry(names.url),
     "airflow_dag_storage_provider": Entry(one_of("directory"), default="directory"),
     "airflow_dag_storage_path": Entry(_storage, default="/srv/airflow/dags"),
     "airflow_log_store_provider": Entry(one_of("s3"), default="s3"),
@@ -104,6 +110,11 @@ class Description:
     longest_task: int
     database_provider: str
     broker_provider: str
+    broker_url: str | None
+    broker_users: dict[str, str]
+    broker_region: str
+    broker_account: str | None
+    broker_endpoint_url: str | None
     dag_storage_provider: str
     dag_storage_path: str
     log_store_provider: str

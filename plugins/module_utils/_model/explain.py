@@ -12,6 +12,8 @@ from .durations import spell
 WORDS = {
     "worker_stop": "a stopping worker is given",
     "consumer_timeout": "the broker waits for an acknowledgement",
+    "visibility_timeout": "the broker waits for an acknowledgement",
+    "message_retention": "the broker keeps a message for",
     "task_queued": "a task may wait in its queue",
     "task_heartbeat": "a silent task is given up after",
 }
@@ -30,7 +32,7 @@ def text(plan: Mapping[str, Any]) -> str:
             section("Services", ("service", "provider", "endpoint"), _services(plan)),
             section("Components", ("component", "hosts"), _components(plan)),
             section("DAGs", ("source", "queue", "pool", "reads", "hosts"), _routes(plan)),
-            section("Timeouts", ("what", "value", "because"), _timeouts(plan)),
+            section("Timeouts", ("what", "value", "at most", "because"), _timeouts(plan)),
         ]
     )
 
@@ -48,11 +50,23 @@ def _services(plan: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     through = f" through {logs['endpoint_url']}" if logs["endpoint_url"] else ""
     return [
         ("database", database["provider"], f"{database['host']}:{database['port']}/{database['name']}"),
-        ("broker", broker["provider"], f"{broker['host']}:{broker['port']}/{broker['vhost']}"),
+        ("broker", broker["provider"], _broker(broker)),
         ("DAG storage", storage["provider"], f"{storage['path']}, published from {storage['publisher']}"),
         ("log store", logs["provider"], logs["url"] + through),
         ("UI and API", "-", plan["api"]["url"]),
     ]
+
+
+def _broker(broker: Mapping[str, Any]) -> str:
+    if broker["kind"] == "sqs":
+        return f"{broker['prefix']}* in {broker['region']}" + (
+            f" through {broker['endpoint_url']}" if broker["endpoint_url"] else ""
+        )
+    if sentinel := broker.get("sentinel"):
+        return f"{sentinel['master_name']} of " + ", ".join(
+            f"{node['address']}:{node['port']}" for node in sentinel["nodes"]
+        )
+    return f"{broker['host']}:{broker['port']}/{broker['vhost']}"
 
 
 def _components(plan: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -76,8 +90,13 @@ def _routes(plan: Mapping[str, Any]) -> list[tuple[str, str, str, str, str]]:
     ]
 
 
-def _timeouts(plan: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+def _timeouts(plan: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
     return [
-        (WORDS.get(name, name), spell(timeout["seconds"]), timeout["reason"])
+        (
+            WORDS.get(name, name),
+            spell(timeout["seconds"]),
+            spell(timeout["most"]) if timeout["most"] else "",
+            timeout["reason"] + (f". {timeout['source']}" if timeout["source"] else ""),
+        )
         for name, timeout in plan["timeouts"].items()
     ]

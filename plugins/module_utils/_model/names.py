@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import re
+
 from .fields import matching
 
 LONGEST_QUEUE = 80  # SQS's limit for a queue's name, the tightest of the brokers'
@@ -19,6 +21,18 @@ queue = matching(
 )
 url = matching(
     r"https?://[^\s/@]+(/[^\s@]*[^\s@/])?", "an address such as https://objects.example.com:8080, without credentials"
+)
+BROKER_URL = re.compile(
+    r"(?P<scheme>amqps?|rediss?)://(?:(?P<user>[A-Za-z0-9_.~-]+)@)?(?P<host>[A-Za-z0-9][A-Za-z0-9.-]*)"
+    r"(?::(?P<port>[0-9]{1,5}))?(?:/(?P<path>[A-Za-z0-9_.~-]*))?"
+)
+broker_url = matching(
+    BROKER_URL.pattern,
+    "a broker's address without a password, such as amqps://airflow@broker.example.com/airflow or"
+    " rediss://airflow@broker.example.com:6379/0",
+)
+broker_user = matching(
+    r"[A-Za-z0-9_.~+/=-]{1,128}", "a user of the broker or, of SQS, the public part of an access key"
 )
 region = matching(r"[a-z0-9-]{1,40}", "a region's name, such as eu-west-1")
 access_key = matching(r"[^\s\0]{1,128}", "an access key's public part")

@@ -11,9 +11,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from . import dag_sources, demands, description, secrets, settings, timeouts
+from . import brokers, dag_sources, demands, description, secrets, settings, timeouts
 from .dag_sources import Source
-from .description import Description, Pool
+from .description import Description
 from .inventory import Inventory
 from .problems import Problem
 from .routing import Routing
@@ -32,7 +32,7 @@ CENTRAL = {
 }
 """The components that are not workers, each with the child of airflow_control that narrows its hosts down."""
 
-SERVICE_GROUPS = {"database": "airflow_database", "broker": "airflow_broker"}
+SERVICE_GROUPS = {"database": "airflow_database", "broker": brokers.GROUP}
 """The services that a host of the inventory provides, each with its group."""
 
 
@@ -46,6 +46,8 @@ def make(variables: Mapping[str, Any], inventory: Inventory) -> tuple[dict[str, 
     sources, strangers = dag_sources.overridden(described.dag_sources, described.dags_versions)
     routing = Routing(sources, described.worker_pools)
     problems += settings.problems(described.settings)
+    if not described.unread & {"broker_provider", "longest_task"}:
+        problems += timeouts.problems(described.longest_task, brokers.kind(described))
     problems += _placement_problems(described, inventory)
     if "worker_pools" not in described.unread:
         problems += _reserved(described)
@@ -84,7 +86,7 @@ def _reserved(described: Description) -> list[Problem]:
 def _placement_problems(described: Description, inventory: Inventory) -> list[Problem]:
     """Groups without a host, and hosts with two pools."""
     needed = {
-        **{group: f"the {service}" for service, group in SERVICE_GROUPS.items()},
+        SERVICE_GROUPS["database"]: "the database",
         "airflow_control": "the central components",
         **{worker_group(pool.name): f"the workers of pool {pool.name}" for pool in described.worker_pools},
     }
@@ -95,6 +97,7 @@ def _placement_problems(described: Description, inventory: Inventory) -> list[Pr
     ]
     return [
         *empty,
+        *brokers.problems(described, inventory),
         *_more_than_one(inventory),
         *_outside_control(inventory),
         *_crowded(described, inventory),
@@ -106,7 +109,7 @@ def _more_than_one(inventory: Inventory) -> list[Problem]:
     """The services that stand on one host each."""
     return [
         Problem(f"groups['{group}']", list(hosts), "one host: what the platform sets up there runs on one host alone")
-        for group in (*SERVICE_GROUPS.values(), "airflow_object_store")
+        for group in (SERVICE_GROUPS["database"], "airflow_object_store")
         for hosts in [inventory.groups.get(group, ())]
         if len(hosts) > 1
     ]
@@ -149,15 +152,16 @@ def _crowded(described: Description, inventory: Inventory) -> list[Problem]:
 def _plan(described: Description, sources: Sequence[Source], inventory: Inventory, routing: Routing) -> dict[str, Any]:
     components = _components(described, inventory)
     log_store = _log_store(described, inventory)
+    broker = brokers.make(described, inventory, routing.queues)
     return {
         "environment": described.environment,
         "platform": described.platform,
         "airflow_version": described.version,
         "longest_task": described.longest_task,
-        "timeouts": timeouts.solve(described.longest_task, described.broker_provider),
+        "timeouts": timeouts.solve(described.longest_task, brokers.kind(described)),
         "hosts": _hosts(inventory, components),
         "database": _database(described, inventory, components),
-        "broker": _broker(described, inventory, routing),
+        "broker": broker,
         "dag_storage": _dag_storage(described, inventory, components),
         "log_store": log_store,
         "sources": [_source(source, routing) for source in sources],
@@ -176,7 +180,7 @@ def _plan(described: Description, sources: Sequence[Source], inventory: Inventor
         "api": _api(described, inventory, components),
         "components": components,
         "settings": described.settings,
-        "secrets": secrets.needed([pool.name for pool in described.worker_pools], sources, log_store),
+        "secrets": secrets.needed(sources, broker, log_store),
         "secrets_required": described.secrets_required,
     }
 
@@ -238,29 +242,6 @@ def _database(described: Description, inventory: Inventory, components: list[dic
         "clients": [
             {"name": host, "address": inventory.address(host), "users": allowed} for host, allowed in users.items()
         ],
-    }
-
-
-def _broker(described: Description, inventory: Inventory, routing: Routing) -> dict[str, Any]:
-    user = f"airflow-{described.environment}"
-    return {
-        "provider": described.broker_provider,
-        "host": inventory.address(inventory.hosts(SERVICE_GROUPS["broker"])[0]),
-        "port": 5672,
-        "vhost": user,
-        "user": user,
-        "queues": routing.queues,
-        "pools": [_broker_pool(user, pool, inventory) for pool in described.worker_pools],
-    }
-
-
-def _broker_pool(user: str, pool: Pool, inventory: Inventory) -> dict[str, Any]:
-    return {
-        "name": pool.name,
-        "user": f"{user}-{pool.name}",
-        "secret": f"broker_{pool.name}",
-        "queues": list(pool.queues),
-        "worker_names": [f"{pool.name}@{host}" for host in inventory.hosts(worker_group(pool.name))],
     }
 
 

@@ -74,10 +74,10 @@ def _is_fernet_key(text: str) -> bool:
         return False
 
 
-def needed(pools: Iterable[str], sources: Iterable[Source], log_store: Mapping[str, Any]) -> list[dict[str, str]]:
+def needed(sources: Iterable[Source], broker: Mapping[str, Any], log_store: Mapping[str, Any]) -> list[dict[str, str]]:
     """The secrets of a platform: name (the variable is airflow_secret_<name>), kind (one of MAKERS or GIVEN), purpose.
 
-    log_store: the plan's log store, with its identities and its object store.
+    broker: the plan's broker, with its pools. log_store: the plan's, with its identities and its object store.
     """
     listed = [
         ("database", "password", "the database role that owns Airflow's metadata"),
@@ -86,8 +86,7 @@ def needed(pools: Iterable[str], sources: Iterable[Source], log_store: Mapping[s
         ("jwt", "key", "signs the tokens of the execution API and the REST API"),
         ("api", "key", "signs the UI's sessions and the requests for logs that are still on a worker"),
         ("admin", "password", "the first user of the UI"),
-        ("broker", "password", "the broker user of the scheduler"),
-        *((f"broker_{pool}", "password", f"the broker user of the pool {pool}") for pool in pools),
+        *_of_broker(broker),
     ]
     for source in sources:
         if source.secret:
@@ -100,3 +99,12 @@ def needed(pools: Iterable[str], sources: Iterable[Source], log_store: Mapping[s
         admin = log_store["object_store"]["admin"]
         listed.append((admin["secret"], "password", "the object store's administrator, who makes the bucket"))
     return [{"name": name, "kind": kind, "purpose": purpose} for name, kind, purpose in listed]
+
+
+def _of_broker(broker: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Those of the broker's users: made here where the users are, and given where they are somebody else's."""
+    kind = "password" if broker["nodes"] else "given"
+    users = {broker["secret"]: "the broker user of the scheduler"}
+    for pool in broker["pools"]:
+        users.setdefault(pool["secret"], f"the broker user of the pool {pool['name']}")
+    return [(secret, kind, purpose) for secret, purpose in users.items() if secret]

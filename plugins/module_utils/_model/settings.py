@@ -20,6 +20,9 @@ UNASSIGNED = "unassigned"
 
 FAB = "airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager"
 BUNDLE = "airflow_backbone.bundle.ReleaseDagBundle"
+SQS_WAIT = 20
+"""Seconds that one question to SQS waits for a message; the most there is, and each question costs."""
+
 BUNDLE_REFRESH = 30
 """Seconds until a new release is noticed where nobody announces it. Looking costs one readlink."""
 
@@ -110,19 +113,52 @@ def _scheduler(plan: Mapping[str, Any]) -> Settings:
             "task_queued_timeout": str(plan["timeouts"]["task_queued"]["seconds"]),
             "task_instance_heartbeat_timeout": str(plan["timeouts"]["task_heartbeat"]["seconds"]),
         },
-        "celery": {"celery_config_options": CELERY_CONFIG},
+        **_celery(plan),
     }
 
 
 def _worker(plan: Mapping[str, Any]) -> Settings:
     return {
         "core": {"execution_api_server_url": plan["api"]["execution_url"]},
-        "celery": {"celery_config_options": CELERY_CONFIG},
+        **_celery(plan),
         "workers": {"max_failed_heartbeats": str(timeouts.MAX_FAILED_HEARTBEATS)},
     }
 
 
+def _celery(plan: Mapping[str, Any]) -> Settings:
+    """What clients of the broker are told; its own side the broker's role sees to."""
+    broker = plan["broker"]
+    return {
+        "celery": {
+            "celery_config_options": CELERY_CONFIG,
+            **({"worker_enable_remote_control": "False"} if broker["kind"] == "sqs" else {}),
+        },
+        **_TRANSPORT[broker["kind"]](broker, plan["timeouts"]),
+    }
+
+
+def _redis_transport(broker: Mapping[str, Any], known: Mapping[str, Any]) -> Settings:
+    options = {"visibility_timeout": str(known["visibility_timeout"]["seconds"])}
+    if broker["sentinel"]:
+        options["master_name"] = broker["sentinel"]["master_name"]
+    return {"celery_broker_transport_options": options}
+
+
+def _sqs_transport(broker: Mapping[str, Any], known: Mapping[str, Any]) -> Settings:
+    """Every queue by its address: a worker then needs no right to make queues, nor to list those of others."""
+    options = {
+        "region": broker["region"],
+        "visibility_timeout": str(known["visibility_timeout"]["seconds"]),
+        "wait_time_seconds": str(SQS_WAIT),
+        "predefined_queues": json.dumps({queue: {"url": url} for queue, url in broker["urls"].items()}),
+    }
+    return {"celery_broker_transport_options": options}
+
+
+_TRANSPORT = {"amqp": lambda _broker, _timeouts: {}, "redis": _redis_transport, "sqs": _sqs_transport}
+
 _ANY_PLAN: dict[str, Any] = {
+    "broker": {"kind": "amqp"},
     "api": {"url": "", "port": 0, "execution_url": ""},
     "sources": [],
     "timeouts": {"task_queued": {"seconds": 0}, "task_heartbeat": {"seconds": 0}},

@@ -1,0 +1,224 @@
+# Copyright: Contributors to airstack.backbone
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The message broker in the plan: what each provider takes, and what is known of it before it is there.
+
+Every provider gives the same keys, whatever speaks behind them:
+
+- provider; kind: amqp, redis or sqs, which decides what Celery is told; scheme: of Celery's address
+- nodes: {name, address, port} of each host of the inventory that runs it
+- user, secret: the scheduler's user, and the name of its password among the secrets; None where a machine's role serves
+- queues: every queue; pools: {name, user, secret, queues, worker_names} of each pool
+
+Further keys are a provider's own (see its function).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from . import names
+from .description import Description, Pool
+from .inventory import Inventory
+from .problems import Problem
+
+GROUP = "airflow_broker"
+"""The hosts that run the broker."""
+
+SECRET = "broker"
+"""The scheduler's password among the secrets; a pool's has the pool's name after it."""
+
+DEAD_LETTERS = "dead_letters"
+"""The SQS queue of the messages that no worker could finish."""
+
+RECEIVES = 10
+"""Deliveries of one message before SQS puts it among the dead letters: an SQS worker that is killed gives none back."""
+
+LONGEST_SQS_NAME = 80
+"""Characters of a queue's name (SQS, CreateQueue)."""
+
+SENTINEL_MASTER = "airflow"
+"""What the Sentinels call the Redis that they watch."""
+
+_PORTS = {"amqp": 5672, "amqps": 5671, "redis": 6379, "rediss": 6379}
+
+
+@dataclass(frozen=True)
+class Provider:
+    """hosts: how many of the group there may be. make: the provider's part of the plan. problems: what it refuses."""
+
+    hosts: tuple[int, ...]
+    make: Callable[[Description, Inventory, Sequence[str]], dict[str, Any]]
+    problems: Callable[[Description], list[Problem]] = lambda _described: []
+
+
+def kind(described: Description) -> str:
+    """What the broker speaks: amqp, redis or sqs."""
+    if described.broker_provider == "external":
+        return "redis" if (described.broker_url or "").startswith("redis") else "amqp"
+    return {"rabbitmq": "amqp"}.get(described.broker_provider, described.broker_provider)
+
+
+def make(described: Description, inventory: Inventory, queues: Sequence[str]) -> dict[str, Any]:
+    """The plan's broker."""
+    own = PROVIDERS[described.broker_provider].make(described, inventory, queues)
+    return {
+        "provider": described.broker_provider,
+        "kind": kind(described),
+        **own,
+        "queues": list(queues),
+        "pools": [_pool(described, own["user"], pool, inventory) for pool in described.worker_pools],
+    }
+
+
+def problems(described: Description, inventory: Inventory) -> list[Problem]:
+    """What the chosen provider cannot take."""
+    provider = PROVIDERS[described.broker_provider]
+    hosts = inventory.groups.get(GROUP, ())
+    found = provider.problems(described)
+    if len(hosts) not in provider.hosts:
+        found.append(Problem(f"groups['{GROUP}']", list(hosts), _wanted(described.broker_provider, provider.hosts)))
+    if described.broker_url is not None and described.broker_provider != "external":
+        found.append(
+            Problem("airflow_broker_url", described.broker_url, "left out: airflow_broker_provider is not external")
+        )
+    names = ("core", *(pool.name for pool in described.worker_pools))
+    return found + [
+        Problem(f"airflow_broker_users.{name}", user, "the user of core or of a pool: " + ", ".join(names))
+        for name, user in described.broker_users.items()
+        if name not in names
+    ]
+
+
+def _wanted(provider: str, hosts: tuple[int, ...]) -> str:
+    if hosts == (0,):
+        return f"no host: {provider} is provided elsewhere"
+    return f"{' or '.join(str(number) for number in hosts)} host{'' if hosts == (1,) else 's'}, which run {provider}"
+
+
+def _pool(described: Description, user: str | None, pool: Pool, inventory: Inventory) -> dict[str, Any]:
+    given = described.broker_users.get(pool.name)
+    has_own = described.broker_provider in ("rabbitmq", "redis") or given is not None
+    return {
+        "name": pool.name,
+        "user": given or (f"{user}-{pool.name}" if has_own else user),
+        "secret": f"{SECRET}_{pool.name}" if has_own else (SECRET if user else None),
+        "queues": list(pool.queues),
+        "worker_names": [f"{pool.name}@{host}" for host in inventory.hosts(f"airflow_workers_{pool.name}")],
+    }
+
+
+def _nodes(inventory: Inventory, port: int) -> list[dict[str, Any]]:
+    return [{"name": host, "address": inventory.address(host), "port": port} for host in inventory.hosts(GROUP)]
+
+
+def _rabbitmq(described: Description, inventory: Inventory, _queues: Sequence[str]) -> dict[str, Any]:
+    """host, port, vhost: where clients go."""
+    nodes = _nodes(inventory, _PORTS["amqp"])
+    user = f"airflow-{described.environment}"
+    return {
+        "scheme": "amqp",
+        "nodes": nodes,
+        "host": nodes[0]["address"],
+        "port": nodes[0]["port"],
+        "vhost": user,
+        "user": user,
+        "secret": SECRET,
+    }
+
+
+def _redis(described: Description, inventory: Inventory, _queues: Sequence[str]) -> dict[str, Any]:
+    """host, port, vhost (the number of the database): where clients go. sentinel: where they ask for it instead.
+
+    sentinel: None, or {master_name, nodes}: each host runs a Redis and a Sentinel.
+    """
+    nodes = _nodes(inventory, _PORTS["redis"])
+    is_watched = len(nodes) > 1
+    return {
+        "scheme": "sentinel" if is_watched else "redis",
+        "nodes": nodes,
+        "host": nodes[0]["address"],
+        "port": nodes[0]["port"],
+        "vhost": "0",
+        "user": f"airflow-{described.environment}",
+        "secret": SECRET,
+        "sentinel": {"master_name": SENTINEL_MASTER, "nodes": _nodes(inventory, 26379)} if is_watched else None,
+    }
+
+
+def _external(described: Description, _inventory: Inventory, _queues: Sequence[str]) -> dict[str, Any]:
+    """host, port, vhost: where clients go."""
+    found = names.BROKER_URL.fullmatch(described.broker_url or "")
+    parts: Mapping[str, str | None] = found.groupdict() if found else {}
+    scheme = parts.get("scheme") or "amqp"
+    user = described.broker_users.get("core") or parts.get("user")
+    return {
+        "scheme": scheme,
+        "nodes": [],
+        "host": parts.get("host"),
+        "port": int(parts.get("port") or _PORTS[scheme]),
+        "vhost": parts.get("path") or ("0" if scheme.startswith("redis") else "/"),
+        "user": user,
+        "secret": SECRET,
+        "sentinel": None,
+    }
+
+
+def _sqs(described: Description, _inventory: Inventory, queues: Sequence[str]) -> dict[str, Any]:
+    """region, account, endpoint_url (None: AWS's own), names and urls by queue, dead_letters: a queue's name, receives.
+
+    user: an access key; None where the machine's role serves.
+    """
+    prefix = f"airflow-{described.environment}-"
+    names_of = {queue: prefix + queue for queue in queues}
+    place = described.broker_endpoint_url or f"https://sqs.{described.broker_region}.amazonaws.com"
+    user = described.broker_users.get("core")
+    return {
+        "scheme": "sqs",
+        "nodes": [],
+        "region": described.broker_region,
+        "endpoint_url": described.broker_endpoint_url,
+        "account": described.broker_account,
+        "prefix": prefix,
+        "names": names_of,
+        "urls": {queue: f"{place}/{described.broker_account}/{name}" for queue, name in names_of.items()},
+        "dead_letters": prefix + DEAD_LETTERS,
+        "receives": RECEIVES,
+        "user": user,
+        "secret": SECRET if user else None,
+    }
+
+
+def _external_problems(described: Description) -> list[Problem]:
+    if described.broker_url is None and "broker_url" not in described.unread:
+        return [
+            Problem("airflow_broker_url", None, "the address of the broker, since airflow_broker_provider is external")
+        ]
+    return []
+
+
+def _sqs_problems(described: Description) -> list[Problem]:
+    prefix = f"airflow-{described.environment}-"
+    room = LONGEST_SQS_NAME - len(prefix)
+    missing = described.broker_account is None and "broker_account" not in described.unread
+    account = Problem("airflow_broker_account", None, "the 12 digits of the AWS account that has the queues")
+    return [account] * missing + [
+        Problem(
+            f"airflow_worker_pools[{at}].queues[{index}]",
+            queue,
+            f"a name of at most {room} characters: the SQS queue's, with {prefix} before it, has {LONGEST_SQS_NAME}",
+        )
+        for at, pool in enumerate(described.worker_pools)
+        for index, queue in enumerate(pool.queues)
+        if len(queue) > room or queue == DEAD_LETTERS
+    ]
+
+
+PROVIDERS: dict[str, Provider] = {
+    "rabbitmq": Provider((1,), _rabbitmq),
+    "redis": Provider((1, 3), _redis),
+    "sqs": Provider((0,), _sqs, _sqs_problems),
+    "external": Provider((0,), _external, _external_problems),
+}
+"""By their names in airflow_broker_provider."""

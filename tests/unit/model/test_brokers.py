@@ -1,0 +1,198 @@
+# Copyright: Contributors to airstack.backbone
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+"""What each provider of a broker means for the plan, the components and their secrets."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.airstack.backbone.plugins.module_utils._model import (
+    brokers,
+    components,
+    credentials,
+    explain,
+    plan,
+    timeouts,
+)
+from ansible_collections.airstack.backbone.plugins.module_utils._model.inventory import Inventory
+
+Variables = dict[str, Any]
+
+SQS: Variables = {
+    "airflow_broker_provider": "sqs",
+    "airflow_broker_account": "123456789012",
+    "airflow_broker_region": "eu-west-1",
+    "airflow_longest_task": "8h",
+}
+REDIS: Variables = {"airflow_broker_provider": "redis"}
+EXTERNAL: Variables = {
+    "airflow_broker_provider": "external",
+    "airflow_broker_url": "amqps://airflow@broker.example.com/prod",
+}
+
+
+def with_broker(inventory: Inventory, *hosts: str) -> Inventory:
+    return Inventory({**inventory.groups, "airflow_broker": hosts}, inventory.addresses)
+
+
+def made(variables: Variables, inventory: Inventory) -> dict[str, Any]:
+    result, wrong = plan.make(variables, inventory)
+    assert wrong == []
+    assert result is not None
+    return result
+
+
+def found(variables: Variables, inventory: Inventory) -> dict[str, str]:
+    result, wrong = plan.make(variables, inventory)
+    assert result is None
+    return {problem.variable: problem.right for problem in wrong}
+
+
+def endpoints(planned: dict[str, Any]) -> dict[str, Any]:
+    """As the services' roles give them."""
+    return {
+        "database": {
+            **planned["database"],
+            "scheme": "postgresql+psycopg2",
+            "secret": "database",
+            "results_secret": "x",
+        },
+        "broker": planned["broker"],
+        "dag_storage": planned["dag_storage"],
+        "log_store": planned["log_store"],
+    }
+
+
+def urls(planned: dict[str, Any]) -> dict[str, str]:
+    """Celery's address by component."""
+    secrets = {secret["name"]: "p/w" for secret in planned["secrets"]} | {"x": "r"}
+    return {
+        component["name"]: credentials.values(component, endpoints(planned), secrets)["broker_url"]
+        for component in components.model(planned, endpoints(planned))
+        if "broker_url" in component["credentials"]
+    }
+
+
+def transport(planned: dict[str, Any], kind: str) -> dict[str, str]:
+    [component, *_others] = [
+        component for component in components.model(planned, endpoints(planned)) if component["kind"] == kind
+    ]
+    return dict(component["settings"].get("celery_broker_transport_options", {}))
+
+
+def test_rabbitmq_has_a_user_for_each_pool(variables: Variables, inventory: Inventory) -> None:
+    assert urls(made(variables, inventory)) == {
+        "scheduler": "amqp://airflow-local:p%2Fw@10.0.0.11:5672/airflow-local",
+        "worker-etl": "amqp://airflow-local-etl:p%2Fw@10.0.0.11:5672/airflow-local",
+        "worker-ml": "amqp://airflow-local-ml:p%2Fw@10.0.0.11:5672/airflow-local",
+    }
+
+
+def test_one_redis_is_reached_by_itself_and_three_by_their_sentinels(
+    variables: Variables, inventory: Inventory
+) -> None:
+    one = made({**variables, **REDIS}, inventory)
+    assert urls(one)["worker-ml"] == "redis://airflow-local-ml:p%2Fw@10.0.0.11:6379/0"
+    assert transport(one, "worker") == {"visibility_timeout": "30600"}
+    three = made({**variables, **REDIS}, with_broker(inventory, "r1", "r2", "r3"))
+    assert urls(three)["scheduler"] == ";".join(
+        f"sentinel://airflow-local:p%2Fw@{host}:26379/0" for host in ("r1", "r2", "r3")
+    )
+    assert transport(three, "scheduler") == {"visibility_timeout": "30600", "master_name": "airflow"}
+    assert "airflow, as the Sentinels r1:26379, r2:26379, r3:26379 tell" in explain.text(three)
+
+
+def test_sqs_is_reached_by_the_addresses_of_its_queues_without_remote_control(
+    variables: Variables, inventory: Inventory
+) -> None:
+    planned = made({**variables, **SQS}, with_broker(inventory))
+    assert set(urls(planned).values()) == {"sqs://"}
+    options = transport(planned, "worker")
+    assert json.loads(options.pop("predefined_queues"))["etl"] == {
+        "url": "https://sqs.eu-west-1.amazonaws.com/123456789012/airflow-local-etl"
+    }
+    assert options == {"region": "eu-west-1", "visibility_timeout": "29400", "wait_time_seconds": "20"}
+    [worker] = [each for each in components.model(planned, endpoints(planned)) if each["name"] == "worker-etl"]
+    assert worker["settings"]["celery"]["worker_enable_remote_control"] == "False"
+    assert "--celery-hostname" not in worker["command"]
+    assert not [secret for secret in planned["secrets"] if secret["name"].startswith("broker")]
+
+
+def test_sqs_keys_are_given_and_not_made(variables: Variables, inventory: Inventory) -> None:
+    users = {"core": "AKIACORE", "etl": "AKIAETL"}
+    planned = made({**variables, **SQS, "airflow_broker_users": users}, with_broker(inventory))
+    assert urls(planned) == {
+        "scheduler": "sqs://AKIACORE:p%2Fw@",
+        "worker-etl": "sqs://AKIAETL:p%2Fw@",
+        "worker-ml": "sqs://AKIACORE:p%2Fw@",
+    }
+    kinds = {secret["name"]: secret["kind"] for secret in planned["secrets"] if secret["name"].startswith("broker")}
+    assert kinds == {"broker": "given", "broker_etl": "given"}
+
+
+def test_a_broker_from_elsewhere_has_the_users_that_are_named(variables: Variables, inventory: Inventory) -> None:
+    planned = made({**variables, **EXTERNAL, "airflow_broker_users": {"ml": "team.ml"}}, with_broker(inventory))
+    assert urls(planned) == {
+        "scheduler": "amqps://airflow:p%2Fw@broker.example.com:5671/prod",
+        "worker-etl": "amqps://airflow:p%2Fw@broker.example.com:5671/prod",
+        "worker-ml": "amqps://team.ml:p%2Fw@broker.example.com:5671/prod",
+    }
+    url = "rediss://broker.example.com:6380/2"
+    redis = made({**variables, **EXTERNAL, "airflow_broker_url": url}, with_broker(inventory))
+    assert (redis["broker"]["kind"], redis["broker"]["vhost"], redis["broker"]["port"]) == ("redis", "2", 6380)
+    assert transport(redis, "worker") == {"visibility_timeout": "30600"}
+
+
+@pytest.mark.parametrize(
+    ("given", "hosts", "variable", "right"),
+    [
+        (REDIS, ["a", "b"], "groups['airflow_broker']", "1 or 3 hosts, which run redis"),
+        (SQS, ["a"], "groups['airflow_broker']", "no host: sqs is provided elsewhere"),
+        ({**SQS, "airflow_broker_account": None}, [], "airflow_broker_account", "the 12 digits"),
+        ({**EXTERNAL, "airflow_broker_url": None}, [], "airflow_broker_url", "the address of the broker"),
+        ({**EXTERNAL, "airflow_broker_url": "amqp://u:secret@b/x"}, [], "airflow_broker_url", "without a password"),
+        ({"airflow_broker_url": "amqp://b"}, ["a"], "airflow_broker_url", "left out"),
+        ({"airflow_broker_users": {"etk": "x"}}, ["a"], "airflow_broker_users.etk", "core, etl, ml"),
+        ({**SQS, "airflow_longest_task": "12h"}, [], "airflow_longest_task", "11h50m at most"),
+        ({}, [], "groups['airflow_broker']", "1 host, which run"),
+    ],
+)
+def test_what_a_broker_cannot_be_is_refused(
+    variables: Variables, inventory: Inventory, given: Variables, hosts: list[str], variable: str, right: str
+) -> None:
+    problems = found({**variables, **given}, with_broker(inventory, *hosts))
+    assert right in problems[variable], problems
+
+
+@given(st.integers(1, 400 * 86400), st.sampled_from(sorted(timeouts.PATIENCE)))
+def test_every_timeout_outlasts_the_one_before_or_the_task_is_refused(longest: int, kind: str) -> None:
+    solved = timeouts.solve(longest, kind)
+    seconds = [solved[name]["seconds"] for name in ("worker_stop", timeouts.PATIENCE[kind].name, "task_queued")]
+    assert longest < seconds[0] < seconds[1] < seconds[2]
+    is_over = any(each["most"] and each["seconds"] > each["most"] for each in solved.values())
+    assert is_over == bool(timeouts.problems(longest, kind))
+    if is_over:
+        assert kind == "sqs"
+        assert longest > 11 * 3600
+
+
+def test_the_longest_task_that_sqs_takes_is_the_one_that_is_named() -> None:
+    most = 11 * 3600 + 50 * 60
+    assert timeouts.problems(most, "sqs") == []
+    assert "11h50m at most" in timeouts.problems(most + 1, "sqs")[0].right
+
+
+def test_each_provider_gives_what_all_give(variables: Variables, inventory: Inventory) -> None:
+    given_hosts = {"rabbitmq": ["b"], "redis": ["b"], "sqs": [], "external": []}
+    variants = {"rabbitmq": {}, "redis": REDIS, "sqs": SQS, "external": EXTERNAL}
+    assert set(variants) == set(brokers.PROVIDERS)
+    for name, extra in variants.items():
+        broker = made({**variables, **extra}, with_broker(inventory, *given_hosts[name]))["broker"]
+        assert {"provider", "kind", "scheme", "nodes", "user", "secret", "queues", "pools"} <= set(broker)
+        assert json.loads(json.dumps(broker)) == broker
