@@ -59,13 +59,11 @@ def _services(plan: Mapping[str, Any]) -> list[tuple[str, str, str]]:
 
 def _broker(broker: Mapping[str, Any]) -> str:
     if broker["kind"] == "sqs":
-        return f"{broker['prefix']}* in {broker['region']}" + (
-            f" through {broker['endpoint_url']}" if broker["endpoint_url"] else ""
-        )
+        through = f" through {broker['endpoint_url']}" if broker["endpoint_url"] else ""
+        return f"{broker['prefix']}* of the account {broker['account']} in {broker['region']}{through}"
     if sentinel := broker.get("sentinel"):
-        return f"{sentinel['master_name']} of " + ", ".join(
-            f"{node['address']}:{node['port']}" for node in sentinel["nodes"]
-        )
+        nodes = ", ".join(f"{node['address']}:{node['port']}" for node in sentinel["nodes"])
+        return f"{sentinel['master_name']}, as the Sentinels {nodes} tell"
     return f"{broker['host']}:{broker['port']}/{broker['vhost']}"
 
 
