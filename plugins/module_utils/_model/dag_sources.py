@@ -43,7 +43,7 @@ _EVERYWHERE = ("subdirectory", "exclude")
 field = record(
     {
         "name": Entry(names.name, required=True),
-        "queues": Entry(listing(names.queue, unique=""), required=True),
+        "queues": Entry(listing(names.queue, unique="")),
         "path": Entry(_absolute),
         "repository": Entry(_repository),
         "archive": Entry(_absolute),
@@ -83,8 +83,11 @@ class Source:
     view_url: str | None = None
 
     @classmethod
-    def of(cls, read: Mapping[str, Any]) -> Source:
-        """The source that a record without problems describes."""
+    def of(cls, read: Mapping[str, Any], default_queues: Sequence[str]) -> Source:
+        """The source that a record without problems describes.
+
+        :param default_queues: where its tasks may run if it does not say
+        """
         kind = next((key for key in ORIGINS if read[key] is not None), None)
         keys = [*ORIGINS[kind], *_EVERYWHERE, kind] if kind else _EVERYWHERE
         options = {key: read[key] for key in keys if read[key] is not None}
@@ -92,7 +95,7 @@ class Source:
         view_url = options.pop("view_url", None)
         return cls(
             read["name"],
-            tuple(read["queues"]),
+            tuple(read["queues"] or default_queues),
             options,
             "secret_key" if "access_key" in options else credential,
             view_url_template(options["repository"], view_url) if kind == "repository" else None,
@@ -112,6 +115,16 @@ class Source:
 def problems(sources: Sequence[Mapping[str, Any]]) -> list[Problem]:
     """What does not go together in sources whose keys are all right one by one."""
     return [problem for at, read in enumerate(sources) for problem in _of_one(f"airflow_dag_sources[{at}]", read)]
+
+
+def homeless(sources: Sequence[Mapping[str, Any]]) -> list[Problem]:
+    """Sources that name no queue."""
+    right = "a list of at least 1, or a pool for what names none in airflow_default_pool"
+    return [
+        Problem(f"airflow_dag_sources[{at}].queues", None, right)
+        for at, read in enumerate(sources)
+        if read["queues"] is None
+    ]
 
 
 def overridden(sources: Sequence[Source], versions: Mapping[str, str]) -> tuple[list[Source], list[Problem]]:

@@ -78,6 +78,7 @@ VARIABLES: dict[str, Entry] = {
     "airflow_dags_versions": Entry(mapping(names.name, dag_sources.version), default={}),
     "airflow_dags_only": Entry(words(names.name), default=None),
     "airflow_worker_pools": Entry(listing(_pool, unique="name"), required=True),
+    "airflow_default_pool": Entry(names.name),
     "airflow_routing_mode": Entry(one_of("enforce", "assign"), default="enforce"),
     "airflow_api_port": Entry(whole_number(1024, 65535), default=8080),
     "airflow_api_url": Entry(names.url),
@@ -126,6 +127,7 @@ class Description:
     dags_versions: dict[str, str]
     dags_only: list[str] | None
     worker_pools: tuple[Pool, ...]
+    default_pool: str | None
     routing_mode: str
     api_port: int
     api_url: str | None
@@ -153,14 +155,22 @@ def read(variables: Mapping[str, Any]) -> tuple[Description, list[Problem]]:
             values[field] = entry.default
             unread.add(field)
     sources = values["dag_sources"] or ()
+    pools = tuple(
+        Pool(pool["name"], tuple(pool["queues"]), pool["concurrency"]) for pool in values["worker_pools"] or ()
+    )
+    default = next((pool.queues for pool in pools if pool.name == values["default_pool"]), ())
+    if values["default_pool"] and not default and "worker_pools" not in unread:
+        right = "the name of a worker pool: " + ", ".join(pool.name for pool in pools)
+        problems.append(Problem("airflow_default_pool", values["default_pool"], right))
+        unread.add("dag_sources")
     conflicts = dag_sources.problems(sources)
+    if values["default_pool"] is None:
+        conflicts += dag_sources.homeless(sources)
     if conflicts:
         problems += conflicts
         unread.add("dag_sources")
-    values["dag_sources"] = tuple(Source.of(source) for source in ([] if conflicts else sources))
-    values["worker_pools"] = tuple(
-        Pool(pool["name"], tuple(pool["queues"]), pool["concurrency"]) for pool in values["worker_pools"] or ()
-    )
+    values["dag_sources"] = tuple(Source.of(source, default) for source in ([] if conflicts else sources))
+    values["worker_pools"] = pools
     return Description(**values, unread=frozenset(unread)), problems
 
 

@@ -37,6 +37,32 @@ def test_a_pool_reads_only_the_sources_of_its_queues(variables: Variables, inven
     }
 
 
+def test_a_source_without_queues_goes_to_the_default_pool(variables: Variables, inventory: Inventory) -> None:
+    etl, ml = variables["airflow_dag_sources"]
+    bare = {key: value for key, value in etl.items() if key != "queues"}
+    described = {**variables, "airflow_dag_sources": [bare, ml]}
+    assert "airflow_default_pool" in found(described, inventory)["airflow_dag_sources[0].queues"]
+    planned = made({**described, "airflow_default_pool": "etl"}, inventory)
+    [first, _second] = planned["sources"]
+    assert (first["queues"], first["default_queue"], first["pools"]) == (["etl", "etl_highmem"], "etl", ["etl"])
+    wrong = found({**described, "airflow_default_pool": "none"}, inventory)
+    assert wrong == {"airflow_default_pool": "the name of a worker pool: etl, ml"}
+
+
+def test_several_sources_share_a_pool_and_a_source_has_several_pools(
+    variables: Variables, inventory: Inventory
+) -> None:
+    etl, ml = variables["airflow_dag_sources"]
+    pools = [
+        {"name": "etl", "queues": ["etl", "shared"]},
+        {"name": "ml", "queues": ["ml", "shared"]},
+    ]
+    sources = [{**etl, "queues": ["etl"]}, {**ml, "queues": ["ml", "shared"]}]
+    planned = made({**variables, "airflow_worker_pools": pools, "airflow_dag_sources": sources}, inventory)
+    assert {pool["name"]: pool["sources"] for pool in planned["pools"]} == {"etl": ["etl", "ml"], "ml": ["ml"]}
+    assert {source["name"]: source["pools"] for source in planned["sources"]} == {"etl": ["etl"], "ml": ["etl", "ml"]}
+
+
 def test_only_the_central_hosts_may_use_the_database_as_its_owner(variables: Variables, inventory: Inventory) -> None:
     clients = made(variables, inventory)["database"]["clients"]
     assert {client["name"]: client["users"] for client in clients} == {
