@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ansible_collections.airstack.backbone.plugins.module_utils._model import demands, explain
+from ansible_collections.airstack.backbone.plugins.module_utils._model import demands, explain, log_store
 
 
 def host_demands(plan: dict[str, Any], host: str) -> dict[str, Any]:
@@ -22,5 +22,6 @@ class FilterModule:
         """Names of the filters, as playbooks use them."""
         return {
             "host_demands": host_demands,
+            "log_store_policies": log_store.policies,
             "plan_text": explain.text,
         }

@@ -63,3 +63,36 @@ def profile(endpoint: Mapping[str, Any]) -> str:
 def credentials(user: Mapping[str, Any], secret: str) -> str:
     """The AWS credentials file with the keys of the profile."""
     return f"[{PROFILE}]\naws_access_key_id = {user['access_key']}\naws_secret_access_key = {secret}\n"
+
+
+def policies(plan: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """What each pool's workers need of an AWS bucket, and what the central components (core) do, as IAM policies.
+
+    A pool reads and writes the logs of its own queues: an uploaded log is looked for, read and written anew.
+    """
+    store = plan["log_store"]
+    folders = {
+        "core": [""],
+        **{pool["name"]: [f"queue={queue}/" for queue in pool["queues"]] for pool in plan["pools"]},
+    }
+    return {name: _policy(store["bucket"], store["prefix"], paths) for name, paths in folders.items()}
+
+
+def _policy(bucket: str, prefix: str, folders: list[str]) -> dict[str, Any]:
+    arn = f"arn:aws:s3:::{bucket}"
+    return {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Effect": "Allow",
+                "Action": ["s3:GetObject", "s3:PutObject"],
+                "Resource": [f"{arn}/{prefix}/{folder}*" for folder in folders],
+            },
+            {
+                "Effect": "Allow",
+                "Action": "s3:ListBucket",
+                "Resource": arn,
+                "Condition": {"StringLike": {"s3:prefix": [f"{prefix}/{folder}*" for folder in folders]}},
+            },
+        ],
+    }

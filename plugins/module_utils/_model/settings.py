@@ -20,6 +20,13 @@ UNASSIGNED = "unassigned"
 
 FAB = "airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager"
 BUNDLE = "airflow_backbone.bundle.ReleaseDagBundle"
+LOG_NAME = (
+    "queue={{ ti.queue }}/dag_id={{ ti.dag_id }}/run_id={{ ti.run_id }}/task_id={{ ti.task_id }}/"
+    "{% if ti.map_index >= 0 %}map_index={{ ti.map_index }}/{% endif %}"
+    "attempt={{ try_number|default(ti.try_number) }}.log"
+)
+"""Airflow's own name of a log after the queue's: a store can give a pool rights to the logs of its queues alone."""
+
 SQS_WAIT = 20
 """Seconds that one question to SQS waits for a message; the most there is, and each question costs."""
 
@@ -38,6 +45,8 @@ def own(kind: str, pool: Mapping[str, Any] | None, plan: Mapping[str, Any], endp
     common: Settings = {
         "api": {"base_url": plan["api"]["url"]},
         "core": {"executor": "CeleryExecutor", "load_examples": "False", "auth_manager": FAB},
+        # A worker holds the key that signs sessions; those in the database it cannot forge.
+        "fab": {"session_backend": "database"},
         "operators": {"default_queue": UNASSIGNED},
         "dag_processor": {
             "dag_bundle_config_list": bundles(sources, endpoints["dag_storage"]["path"]),
@@ -48,6 +57,7 @@ def own(kind: str, pool: Mapping[str, Any] | None, plan: Mapping[str, Any], endp
             "remote_logging": "True",
             "remote_base_log_folder": endpoints["log_store"]["url"],
             "remote_log_conn_id": CONNECTION,
+            "log_filename_template": LOG_NAME,
             "delete_local_logs": "True",
             "trigger_log_server_port": str(TRIGGERER_LOG_PORT),
             "worker_log_server_port": str(WORKER_LOG_PORT),

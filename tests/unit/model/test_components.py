@@ -5,7 +5,12 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.airstack.backbone.plugins.module_utils._model import components, credentials, plan
+from ansible_collections.airstack.backbone.plugins.module_utils._model import (
+    components,
+    credentials,
+    log_store,
+    plan,
+)
 from ansible_collections.airstack.backbone.plugins.module_utils._model.inventory import Inventory
 
 CENTRAL_SECRETS = {"database", "fernet_key", "jwt", "admin", "object_store_admin", "broker"}
@@ -89,3 +94,13 @@ def test_without_keys_the_role_of_the_machine_is_used(planned: dict[str, Any], e
 
 def test_a_worker_outlasts_the_longest_task_when_it_stops(model: dict[str, Any], planned: dict[str, Any]) -> None:
     assert model["worker-ml"]["stop_timeout"] > planned["longest_task"]
+
+
+def test_a_pool_may_have_the_logs_of_its_queues_alone(planned: dict[str, Any]) -> None:
+    policies = log_store.policies(planned)
+    assert set(policies) == {"core", "etl", "ml"}
+    objects, listing = policies["etl"]["Statement"]
+    folders = [f"logs/queue={queue}/*" for queue in ("etl", "etl_highmem")]
+    assert objects["Resource"] == [f"arn:aws:s3:::{planned['log_store']['bucket']}/{folder}" for folder in folders]
+    assert listing["Condition"]["StringLike"]["s3:prefix"] == folders
+    assert policies["core"]["Statement"][0]["Resource"] == [f"arn:aws:s3:::{planned['log_store']['bucket']}/logs/*"]
