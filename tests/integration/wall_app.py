@@ -22,7 +22,7 @@ from celery import Celery
 BACKBONE = Path(__file__).parents[2] / "roles/airflow_core/files/airflow_backbone"
 
 
-def _celery_config() -> ModuleType:
+def celery_config() -> ModuleType:
     """airflow_backbone.celery_config; what it imports from Airflow is replaced where there is no Airflow."""
     sys.path.insert(0, str(BACKBONE))
     try:
@@ -65,7 +65,7 @@ def url(pool: str | None) -> str:
 
 def application(pool: str | None, **settings: Any) -> Celery:
     """A Celery application with the settings that Airflow gives it on a worker of the pool, or on the scheduler."""
-    module = _celery_config()
+    module = celery_config()
     base = {
         "accept_content": ["json"],
         "broker_connection_retry_on_startup": True,

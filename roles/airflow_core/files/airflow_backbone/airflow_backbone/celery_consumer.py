@@ -1,10 +1,10 @@
 # Copyright: Contributors to airstack.backbone
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The Celery worker's consumer for a pool whose broker user may make nothing that other pools share.
+"""The Celery worker's consumers: one that keeps the queues it was told, and one for the wall between RabbitMQ's pools.
 
-The broker holds the queues, the exchange for answers to the scheduler, and the binding through which the scheduler's
-commands reach the pool's control exchange. Celery would declare them all once more, for which its user would need the
-right to remove them.
+A pool's broker user may make nothing that other pools share. The broker holds the queues, the exchange for answers to
+the scheduler, and the binding through which the scheduler's commands reach the pool's control exchange. Celery would
+declare them all once more, for which its user would need the right to remove them.
 """
 
 from __future__ import annotations
@@ -52,8 +52,22 @@ class PoolControl(Control):
     Mailbox = AnsweringMailbox
 
 
-class PoolConsumer(Consumer):
-    """Celery's consumer, except that it declares no queue and has no delayed delivery.
+class SteadyConsumer(Consumer):
+    """Celery's consumer, except that it keeps a queue which was taken away and given back.
+
+    Celery forgets that it was given back when it has to connect to the broker again.
+    """
+
+    def add_task_queue(self, queue: str, *args: Any, **options: Any) -> None:
+        """Consume from one more queue, as the remote control command add_consumer asks."""
+        known = self.app.amqp.queues
+        if queue in known:
+            known.select_add(known[queue])
+        super().add_task_queue(queue, *args, **options)
+
+
+class PoolConsumer(SteadyConsumer):
+    """That consumer, except that it declares no queue and has no delayed delivery.
 
     Delayed delivery declares 28 queues and exchanges that all workers share, for ``eta`` and ``countdown``, which
     Airflow never uses.

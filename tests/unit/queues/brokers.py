@@ -1,0 +1,166 @@
+# Copyright: Contributors to airstack.backbone
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Real brokers on loopback: RabbitMQ with the definitions that airflow_broker gives it, and Redis."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.airstack.backbone.plugins.module_utils._services import rabbitmq
+
+RABBITMQ = Path("/usr/lib/rabbitmq/bin")
+"""The programs themselves: those on PATH change to another user."""
+
+HAS_RABBITMQ = (RABBITMQ / "rabbitmq-server").exists() and shutil.which("epmd") is not None
+HAS_REDIS = shutil.which("redis-server") is not None
+
+START_SECONDS = 90
+PASSWORDS = {"broker": "p@ss/word of the scheduler", "broker_etl": "of etl", "broker_ml": "of ml"}
+REDIS_PASSWORD = "redis-s3cret"
+
+
+def pool(name: str, *queues: str) -> dict[str, Any]:
+    return {"name": name, "user": f"airflow-{name}", "secret": f"broker_{name}", "queues": list(queues)}
+
+
+def service(*pools: Mapping[str, Any]) -> dict[str, Any]:
+    """A plan's broker, as far as its definitions need it."""
+    queues = sorted({queue for each in pools for queue in each["queues"]})
+    return {"vhost": "airflow-local", "user": "airflow", "queues": queues, "pools": list(pools)}
+
+
+class RabbitMQ:
+    """A node of its own, whose definitions can be replaced while it runs."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port, self._mapper, self._distribution = free_port(), free_port(), free_port()
+        self._definitions = folder / "definitions.json"
+        self._server: subprocess.Popen[bytes] | None = None
+        self._environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(folder),
+            "LANG": "C.UTF-8",
+            "ERL_EPMD_PORT": str(self._mapper),
+            "ERL_EPMD_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODENAME": f"test{os.getpid()}@localhost",
+            "RABBITMQ_DIST_PORT": str(self._distribution),
+            "RABBITMQ_MNESIA_BASE": str(folder / "data"),
+            "RABBITMQ_LOG_BASE": str(folder / "logs"),
+            "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "plugins"),
+            "RABBITMQ_CONF_ENV_FILE": str(folder / "none"),
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+sbwt none +sbwtdcpu none +sbwtdio none +S 2:2",
+        }
+
+    def url(self, user: str, secret: str) -> str:
+        password = PASSWORDS[secret].replace("@", "%40").replace("/", "%2F").replace(" ", "%20")
+        return f"amqp://{user}:{password}@127.0.0.1:{self.port}/airflow-local"
+
+    def start(self, broker: Mapping[str, Any]) -> None:
+        self._write(broker)
+        (self.folder / "plugins").write_text("[].\n", encoding="utf-8")
+        (self.folder / "rabbitmq.conf").write_text(
+            f"listeners.tcp.1 = 127.0.0.1:{self.port}\nload_definitions = {self._definitions}\n"
+            "vm_memory_high_watermark.absolute = 1GB\ndisk_free_limit.absolute = 50MB\n",
+            encoding="utf-8",
+        )
+        with (self.folder / "printed.log").open("wb") as log:
+            self._server = subprocess.Popen(
+                [RABBITMQ / "rabbitmq-server"],
+                env=self._environment,
+                cwd=self.folder,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        wait(lambda: self._is_up(), "RabbitMQ does not start", self._printed)
+
+    def _is_up(self) -> bool:
+        if self._server is None or self._server.poll() is not None:
+            raise AssertionError(f"RabbitMQ ended:\n{self._printed()}")
+        return "completed with" in self._printed() or "Starting broker... completed" in self._printed()
+
+    def define(self, broker: Mapping[str, Any]) -> None:
+        """What airflow_broker does with a running one whose definitions change, removals left out."""
+        self._write(broker)
+        self.control("eval", "ok = rabbit_definitions:maybe_load_definitions().")
+
+    def control(self, *arguments: str) -> str:
+        done = subprocess.run(
+            [RABBITMQ / "rabbitmqctl", *arguments], env=self._environment, check=False, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def stop(self) -> None:
+        if self._server is not None:
+            end(self._server)
+        subprocess.run(["epmd", "-port", str(self._mapper), "-kill"], check=False, capture_output=True)
+
+    def _write(self, broker: Mapping[str, Any]) -> None:
+        definitions = {**rabbitmq.users(broker, PASSWORDS), **rabbitmq.topology(broker)}
+        self._definitions.write_text(json.dumps(definitions), encoding="utf-8")
+
+    def _printed(self) -> str:
+        return (self.folder / "printed.log").read_text(encoding="utf-8", errors="replace")
+
+
+@contextmanager
+def redis(folder: Path) -> Iterator[str]:
+    """The URL of a server that asks for a password and keeps nothing."""
+    port = free_port()
+    (folder / "redis.conf").write_text(
+        f"bind 127.0.0.1\nport {port}\nrequirepass {REDIS_PASSWORD}\nsave ''\nappendonly no\ndir {folder}\n",
+        encoding="utf-8",
+    )
+    with (folder / "redis.log").open("wb") as log:
+        server = subprocess.Popen(["redis-server", folder / "redis.conf"], stdout=log, stderr=subprocess.STDOUT)
+    try:
+        wait(lambda: is_open(port), "Redis does not start", lambda: (folder / "redis.log").read_text(encoding="utf-8"))
+        yield f"redis://:{REDIS_PASSWORD}@127.0.0.1:{port}/0"
+    finally:
+        server.terminate()
+        server.wait(timeout=30)
+
+
+def wait(is_there: Callable[[], bool], otherwise: str, log: Callable[[], str]) -> None:
+    """Wait until it is there; fail with the log where it does not come."""
+    deadline = time.monotonic() + START_SECONDS
+    while not is_there():
+        assert time.monotonic() < deadline, f"{otherwise} within {START_SECONDS} s:\n{log()}"
+        time.sleep(0.1)
+
+
+def free_port() -> int:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        port: int = bound.getsockname()[1]
+        return port
+
+
+def is_open(port: int) -> bool:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End a process that has a session of its own, with all that it started."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+    try:
+        process.wait(timeout=30)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(timeout=30)

@@ -1,0 +1,8 @@
+# Copyright: Contributors to airstack.backbone
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+from ansible_collections.airstack.backbone.tests.unit.plugins.modules.conftest import (  # noqa: F401
+    run_module,
+)
