@@ -122,11 +122,11 @@ class Broker:
 
     def open(self) -> None:
         """Connect."""
+        if "fanout" not in self._connection.transport.implements.exchange_type:
+            raise BrokerError(f"{self.address}: {self.address.scheme} has no fanout, which remote control needs")
         with self._explained(f"{self.address} was to be connected to"):
             self._connection.connect()
             self._connection.default_channel  # noqa: B018
-        if "fanout" not in self._connection.transport.implements.exchange_type:
-            raise BrokerError(f"{self.address}: {self.address.scheme} has no fanout, which remote control needs")
 
     def close(self) -> None:
         """Let go of all connections."""

@@ -49,7 +49,7 @@ options:
     default: true
   queue_arguments:
     description:
-      - Arguments of a queue that a worker has to make, V({x-queue-type: quorum}).
+      - Arguments of a queue that a worker has to make, such as C(x-queue-type) with the value V(quorum).
       - Workers of airstack.backbone make no queues on RabbitMQ, and leave them alone.
     type: dict
     default: {}

@@ -84,7 +84,7 @@ class RabbitMQ:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        wait(lambda: self._is_up(), "RabbitMQ does not start", self._printed)
+        wait(self._is_up, "RabbitMQ does not start", self._printed)
 
     def _is_up(self) -> bool:
         if self._server is None or self._server.poll() is not None:

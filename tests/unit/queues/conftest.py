@@ -3,6 +3,6 @@
 
 from __future__ import annotations
 
-from ansible_collections.airstack.backbone.tests.unit.plugins.modules.conftest import (  # noqa: F401
-    run_module,
-)
+from ansible_collections.airstack.backbone.tests.unit.plugins.modules import conftest
+
+run_module = conftest.run_module

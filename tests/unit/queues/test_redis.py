@@ -1,0 +1,111 @@
+# Copyright: Contributors to airstack.backbone
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Queues that move between real workers on a real Redis, which counts no consumers."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+pytest.importorskip("celery", reason="needs Celery, which is not installed here")
+pytest.importorskip("redis", reason="needs Redis' client, which is not installed here")
+
+from ansible_collections.airstack.backbone.plugins.modules import worker_queues, worker_queues_info
+from ansible_collections.airstack.backbone.tests.unit.queues import brokers
+from ansible_collections.airstack.backbone.tests.unit.queues.worker_app import application
+from ansible_collections.airstack.backbone.tests.unit.queues.workers import Workers, send
+
+pytestmark = pytest.mark.skipif(not brokers.HAS_REDIS, reason="needs redis-server")
+
+Module = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture(name="url", scope="module")
+def url_of_a_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with brokers.redis(tmp_path_factory.mktemp("redis")) as url:
+        yield url
+
+
+@pytest.fixture(name="scheduler", scope="module")
+def application_of_the_scheduler(url: str) -> Any:
+    return application(url, None)
+
+
+@pytest.fixture(name="workers", scope="module")
+def running_workers(url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workers]:
+    running = Workers(tmp_path_factory.mktemp("workers"))
+    try:
+        running.start(url, "etl@w1", queues=["etl", "spare"])
+        running.start(url, "etl@w2", queues=["etl"])
+        running.ready()
+        yield running
+    finally:
+        running.stop()
+
+
+@pytest.fixture(name="move")
+def module(workers: Workers, url: str, run_module: Any) -> Module:
+    def move(queues: dict[str, list[str]], **options: Any) -> dict[str, Any]:
+        assigned = [{"workers": name, "queues": each} for name, each in queues.items()]
+        arguments = {"broker_url": url, "expected_workers": ["etl@w1", "etl@w2"], **options}
+        result: dict[str, Any] = run_module(worker_queues.main, assignments=assigned, **arguments)
+        assert brokers.REDIS_PASSWORD not in run_module.printed
+        return result
+
+    return move
+
+
+def test_no_task_is_lost_or_run_twice_while_queues_move(move: Module, workers: Workers, scheduler: Any) -> None:
+    count = 300
+
+    def publish() -> None:
+        for number in range(count):
+            send(scheduler, "spare" if number % 2 else "etl", [number], seconds=0.005)
+            time.sleep(0.01)
+
+    publisher = threading.Thread(target=publish)
+    publisher.start()
+    moved = 0
+    while publisher.is_alive():
+        has, lacks = ("etl@w2", "etl@w1") if moved % 2 == 0 else ("etl@w1", "etl@w2")
+        result = move({has: ["etl", "spare"], lacks: ["etl"]})
+        assert result["changed"], result
+        moved += 1
+    publisher.join()
+    workers.finish(range(count))
+    time.sleep(1)
+    assert workers.ran() == dict.fromkeys(range(count), 1)
+    assert moved >= 2
+
+
+def test_a_queue_with_messages_is_not_left_alone(
+    move: Module, workers: Workers, scheduler: Any, url: str, run_module: Any
+) -> None:
+    send(scheduler, "spare", range(1000, 1008), seconds=0.5)
+    refused = move({"etl@*": ["etl"]})
+    assert refused["failed"]
+    assert "spare holds " in refused["msg"]
+    assert move({"etl@*": ["etl"]}, allow_unserved=True)["unserved"]["spare"] >= 1
+    seen = run_module(worker_queues_info.main, broker_url=url, sources={"etl": ["etl", "spare"]})
+    assert list(seen["without_consumer"]) == ["spare"]
+    assert seen["queues"]["spare"]["consumers"] is None
+    assert move({"etl@w1": ["etl", "spare"]})["changed"]
+    workers.finish(range(1000, 1008))
+    assert set(workers.ran().values()) == {1}
+
+
+def test_a_wrong_password_is_told_without_it(move: Module, url: str) -> None:
+    result = move({"etl@w1": ["etl"]}, broker_url=url.replace(brokers.REDIS_PASSWORD, "wr0ng"))
+    assert result["failed"]
+    assert "See that the user exists there with this password" in result["msg"]
+    assert "wr0ng" not in result["msg"]
+
+
+def test_an_unreachable_server_is_told(move: Module) -> None:
+    result = move({"etl@w1": ["etl"]}, broker_url=f"redis://127.0.0.1:{brokers.free_port()}/0")
+    assert result["failed"]
+    assert "See that the broker runs" in result["msg"]
