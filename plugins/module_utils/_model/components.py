@@ -8,7 +8,7 @@
 - once: whether it runs to its end before the others start, instead of staying
 - program: airflow, or the python of its environment
 - command: the program's arguments; ``{host}`` in one of them stands for the name of the machine or container,
-  ``{credential:NAME}`` for the path of a credential
+  ``{credential:NAME}`` for the path of a credential, ``{queues}`` for the queues, with commas
 - settings: Airflow's configuration by section and key, without secrets
 - secret_settings: the credential that holds the value, by "section.key"
 - credentials: the names of all credentials (see credentials.values)
@@ -16,6 +16,8 @@
 - files: further configuration files, content by name
 - sources: the DAG sources that are mounted, read-only
 - queues: what a worker consumes
+- is_told_queues: whether a running worker can be told other queues (airstack.backbone.worker_queues), so that they are
+  no reason to restart it; SQS has no way to tell it
 - port: where it listens for the others, or None; health: how its own machine sees that it works
 - start_timeout, stop_timeout: seconds that it may take to start and to stop
 """
@@ -96,6 +98,7 @@ def _setup(plan: Mapping[str, Any], endpoints: Mapping[str, Any]) -> dict[str, A
         "files": {},
         "sources": [],
         "queues": [],
+        "is_told_queues": False,
         "port": None,
         "health": {"type": "end"},
         "start_timeout": MIGRATION_TIMEOUT,
@@ -123,6 +126,7 @@ def _component(
         "files": {},
         "sources": sources if kind in READERS else [],
         "queues": pool["queues"] if pool else [],
+        "is_told_queues": pool is not None and endpoints["broker"]["scheme"] != "sqs",
         "port": _port(kind, plan),
         "health": _health(kind, plan),
         "start_timeout": START_TIMEOUT,
@@ -134,11 +138,10 @@ def _component(
 def _command(kind: str, pool: Mapping[str, Any] | None, broker: Mapping[str, Any]) -> list[str]:
     if pool is None:
         return [kind]
-    queues = ",".join(pool["queues"])
     return [
         "celery",
         "worker",
-        *("--queues", queues),
+        *("--queues", "{queues}"),
         *("--concurrency", str(pool["concurrency"])),
         # With SQS a name of its own would have the worker look for a mailbox that there is not, and die of it.
         *(() if broker["kind"] == "sqs" else ("--celery-hostname", f"{pool['name']}@{{host}}")),

@@ -43,6 +43,12 @@ WAIT = (
 )
 """Waits for the paths in its arguments, by failing: systemd tries again, and tries to mount again."""
 
+QUEUES = "queues"
+"""The file of a worker's queues. It is no part of the unit file, so that it can change without a restart."""
+
+QUEUES_VARIABLE = "AIRFLOW_WORKER_QUEUES"
+"""What that file sets, and the worker's command names."""
+
 
 TYPES = {"setup": "oneshot", "worker": "notify"}
 """How systemd sees that a component has started, where its process alone does not tell: the core's own package lets a
@@ -85,7 +91,7 @@ def file_set(
     if components:
         files += [
             _file(f"{UNITS}/{TARGET}", target(components, place), [RELOAD]),
-            _file(ROUTING, json.dumps(routing, indent=1, sort_keys=True) + "\n", []),
+            routing_file(routing),
             _file(CLEANING, f"{HEADER}\ne {LOGS}/*/ - - - {log_days}d\n", []),
         ]
     named = [component["name"] for component in components]
@@ -100,11 +106,33 @@ def file_set(
         "secrets": {f"{name}/{key}": value for name in named for key, value in secrets[name].items()},
         "prune": [
             {"path": CREDENTIALS, "recurse": True, "restarts": []},
-            {"path": CONFIGURATION, "patterns": ["airflow.cfg", "aws_config"], "recurse": True, "restarts": []},
+            {"path": CONFIGURATION, "patterns": ["airflow.cfg", "aws_config", QUEUES], "recurse": True, "restarts": []},
             {"path": UNITS, "patterns": UNIT_PATTERNS, "restarts": [RELOAD]},
             {"path": "/etc/tmpfiles.d", "patterns": [CLEANING.rsplit("/", 1)[1]], "restarts": []},
         ],
     }
+
+
+def queue_files(components: Iterable[Component], routing: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The files of one host that say which queues there are and who consumes them."""
+    return [*(file for component in components for file in _queues(component)), routing_file(routing)]
+
+
+def routing_file(routing: Mapping[str, Any]) -> dict[str, Any]:
+    """What the queue policy inside Airflow reads, whenever it changes."""
+    return _file(ROUTING, json.dumps(routing, indent=1, sort_keys=True) + "\n", [])
+
+
+def _queues(component: Component) -> list[dict[str, Any]]:
+    if not component["queues"]:
+        return []
+    text = f"{HEADER}\n{QUEUES_VARIABLE}={','.join(component['queues'])}\n"
+    restarts = [] if component["is_told_queues"] else [unit_name(component)]
+    return [_file(_queues_path(component), text, restarts)]
+
+
+def _queues_path(component: Component) -> str:
+    return f"{CONFIGURATION}/{component['name']}/{QUEUES}"
 
 
 UNIT_PATTERNS = [
@@ -122,6 +150,7 @@ def _files(component: Component, place: Place) -> list[dict[str, Any]]:
     return [
         _file(f"{UNITS}/{unit}", service(component, place), [RELOAD, unit]),
         *(_file(f"{folder}/{file}", text, [unit], group=USER, mode="0640") for file, text in texts.items()),
+        *_queues(component),
         *(
             {
                 "path": f"{CREDENTIALS}/{name}/{credential}",
@@ -176,6 +205,7 @@ def _read(component: Component) -> list[str]:
     return [
         *(f"{CONFIGURATION}/{name}/{file}" for file in ("airflow.cfg", *component["files"])),
         *(f"{CREDENTIALS}/{name}/{credential}" for credential in component["credentials"]),
+        *(file["path"] for file in _queues(component) if file["restarts"]),
     ]
 
 
@@ -242,7 +272,7 @@ def service(component: Component, place: Place) -> str:
                 *_environment(component),
                 *_credentials(component),
                 *_dag_storage(component, place),
-                ("ExecStart", " ".join(_word(word.replace("$", "$$")) for word in (program, *arguments))),
+                ("ExecStart", " ".join(_command_word(word) for word in (program, *arguments))),
                 ("TimeoutStartSec", str(component["start_timeout"])),
                 ("TimeoutStopSec", str(component["stop_timeout"])),
                 *([] if component["once"] else stays),
@@ -302,7 +332,8 @@ def _environment(component: Component) -> Entries:
             variables[variable] = _credential_path(component, source["credential"])
         else:
             variables[variable] = f"{CONFIGURATION}/{name}/{source['file']}"
-    return [("Environment", _word(f"{variable}={value}")) for variable, value in sorted(variables.items())]
+    files = [("EnvironmentFile", _queues_path(component))] if component["queues"] else []
+    return [*(("Environment", _word(f"{variable}={value}")) for variable, value in sorted(variables.items())), *files]
 
 
 def _credentials(component: Component) -> Entries:
@@ -332,6 +363,12 @@ def _argument(word: str, component: Component, place: Place) -> str:
 
 def _credential_path(component: Component, credential: str) -> str:
     return f"/run/credentials/{unit_name(component)}/{credential}"
+
+
+def _command_word(text: str) -> str:
+    """A word of a command, taken literally but for the queues."""
+    parts = [_word(part.replace("$", "$$")) if part else "" for part in text.split("{queues}")]
+    return f"${{{QUEUES_VARIABLE}}}".join(parts) or _word("")
 
 
 def _word(text: str) -> str:
