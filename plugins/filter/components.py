@@ -45,6 +45,32 @@ def component_steps(
     return rollout.steps(plan["components"], conditions)
 
 
+def component_queue_files(
+    plan: Mapping[str, Any], endpoints: Mapping[str, Any], host: str
+) -> list[dict[str, Any]]:
+    """Files of the module file_set: those that say which queues there are and what the host's worker consumes."""
+    here = _here(plan, endpoints, host)
+    return systemd.queue_files(here, plan["routing"]) if here else []
+
+
+def worker_assignments(
+    plan: Mapping[str, Any], seen: Mapping[str, Mapping[str, Any]], changed: Mapping[str, Sequence[str]]
+) -> list[dict[str, Any]]:
+    """Assignments of the module worker_queues, for the workers that run with what they shall have but for their queues.
+
+    Another one reads its queues when it starts or restarts. Until then it lacks what its new queues may need, such as
+    the mount of a source.
+    """
+    pools = {pool["name"]: pool for pool in plan["pools"]}
+    return [
+        {"workers": f"{component['pool']}@{host}", "queues": pools[component["pool"]]["queues"]}
+        for component in plan["components"]
+        if component["kind"] == "worker"
+        for host in component["hosts"]
+        if host in seen and _conditions(plan, seen[host], changed[host]).get(component["name"]) == "current"
+    ]
+
+
 def units_in_state(units: Sequence[Mapping[str, Any]], names: Sequence[str], state: str) -> list[dict[str, Any]]:
     """Units of the module systemd_units, for some components."""
     return [
@@ -75,7 +101,9 @@ class FilterModule:
         """Names of the filters, as playbooks use them."""
         return {
             "component_files": component_files,
+            "component_queue_files": component_queue_files,
             "component_steps": component_steps,
             "component_units": component_units,
             "units_in_state": units_in_state,
+            "worker_assignments": worker_assignments,
         }
