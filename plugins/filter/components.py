@@ -45,9 +45,7 @@ def component_steps(
     return rollout.steps(plan["components"], conditions)
 
 
-def component_queue_files(
-    plan: Mapping[str, Any], endpoints: Mapping[str, Any], host: str
-) -> list[dict[str, Any]]:
+def component_queue_files(plan: Mapping[str, Any], endpoints: Mapping[str, Any], host: str) -> list[dict[str, Any]]:
     """Files of the module file_set: those that say which queues there are and what the host's worker consumes."""
     here = _here(plan, endpoints, host)
     return systemd.queue_files(here, plan["routing"]) if here else []

@@ -59,6 +59,14 @@ class Workers:
 
         wait(all_are, "not all workers are ready", lambda: "\n".join(self.log(name) for name in self._running))
 
+    def restart(self, url: str, name: str, *, queues: Sequence[str]) -> None:
+        """Let a worker finish what it runs, and start it with other queues, as a service manager does."""
+        process = self._running.pop(name)
+        process.terminate()
+        process.wait(timeout=60)
+        (self._folder / f"{name}.log").unlink()
+        self.start(url, name, queues=queues)
+
     def log(self, name: str) -> str:
         return (self._folder / f"{name}.log").read_text(encoding="utf-8", errors="replace")
 
