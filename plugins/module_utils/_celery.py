@@ -32,7 +32,8 @@ Tasks = dict[str, dict[str, list[dict[str, Any]]]]
 
 CONNECT_SECONDS = 5
 
-PASSWORD = re.compile(r"(://[^:@/;]*:)([^@;]*)(@)")
+PASSWORD = re.compile(r"(://[^:@/;]*:)([^;]*)(@)")
+"""In each of a URL's alternatives, up to the last @: somebody may have left one in the password as it is."""
 
 NO_CHANNEL = 404
 """What a broker says of a queue that it does not have (AMQP 0-9-1: not-found)."""

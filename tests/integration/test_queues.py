@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import json
+import pathlib
 import re
-import shlex
 import typing as t
 
 import pytest
@@ -18,12 +18,6 @@ pytestmark = pytest.mark.disturbs
 
 QUEUES = "playbooks/queues.yml"
 MORE = "test_queue"
-CORE = "/opt/airflow/core/current/bin/python"
-ASK = (
-    "import json; from airflow.providers.celery.executors.celery_executor import app;"
-    "found = app.control.inspect(timeout=5).active_queues() or {};"
-    "print(json.dumps({name: sorted(each['name'] for each in queues) for name, queues in found.items()}))"
-)
 
 
 def described(platform: Platform, more: dict[str, list[str]]) -> dict[str, t.Any]:
@@ -52,30 +46,20 @@ def processes(platform: Platform) -> dict[str, str]:
     }
 
 
-def consumed(platform: Platform) -> dict[str, list[str]]:
-    """What each worker consumes, as it says itself to the scheduler's application."""
-    host = next(each["hosts"][0] for each in platform.plan["components"] if each["kind"] == "scheduler")
-    unit = "airflow-scheduler.service"
-    script = (
-        f"systemd-run --quiet --pipe --wait --collect --property=LoadCredential=broker_url:{credential('broker_url')}"
-        f" --property=LoadCredential=result_backend:{credential('result_backend')}"
-        f" --property=LoadCredential=sql_alchemy_conn:{credential('sql_alchemy_conn')}"
-        f" --unit=airflow-queues-test --setenv=AIRFLOW_CONFIG=/etc/airflow/queues-test.cfg {CORE} -c {shlex.quote(ASK)}"
-    )
-    rewritten = (
-        f"sed 's,/run/credentials/{unit}/,/run/credentials/airflow-queues-test.service/,'"
-        " /etc/airflow/scheduler/airflow.cfg > /etc/airflow/queues-test.cfg"
-    )
-    try:
-        answer = platform.run(host, f"{rewritten} && {script}").stdout
-    finally:
-        platform.run(host, "rm -f /etc/airflow/queues-test.cfg")
-    found: dict[str, list[str]] = json.loads(answer.strip().splitlines()[-1])
-    return found
+@pytest.fixture(name="look")
+def what_the_module_tells(platform: Platform, tmp_path: pathlib.Path) -> t.Callable[[], dict[str, t.Any]]:
+    def look() -> dict[str, t.Any]:
+        destination = tmp_path / "seen.json"
+        ansible_playbook(platform.inventory, "tests/integration/look_at_queues.yml", {"destination": str(destination)})
+        seen: dict[str, t.Any] = json.loads(destination.read_text(encoding="utf-8"))
+        return seen
+
+    return look
 
 
-def credential(name: str) -> str:
-    return f"/etc/airflow/credentials/scheduler/{name}"
+@pytest.fixture(name="consumed")
+def what_each_worker_consumes(look: t.Callable[[], dict[str, t.Any]]) -> t.Callable[[], dict[str, list[str]]]:
+    return lambda: {name: worker["queues"] for name, worker in look()["workers"].items()}
 
 
 @pytest.fixture(name="pool")
@@ -89,18 +73,27 @@ def pool_with_a_source_of_its_name(platform: Platform) -> t.Iterator[dict[str, t
     ansible_playbook(platform.inventory, QUEUES, {})
 
 
-def test_workers_get_another_queue_without_a_restart(platform: Platform, pool: dict[str, t.Any]) -> None:
-    before, workers = processes(platform), consumed(platform)
+@pytest.mark.usefixtures("pool")
+def test_a_platform_as_described_has_nothing_that_does_not_fit(look: t.Any) -> None:
+    seen = look()
+    assert (seen["missing"], seen["without_worker"], seen["without_source"]) == ([], {}, {})
+    assert not seen["changed"]
+
+
+def test_workers_get_another_queue_without_a_restart(
+    platform: Platform, pool: dict[str, t.Any], consumed: t.Any
+) -> None:
+    before, workers = processes(platform), consumed()
     mine = {f"{pool['name']}@{host}" for host in pool["hosts"]}
     more = described(platform, {pool["name"]: [MORE]})
 
     told = ansible_playbook(platform.inventory, QUEUES, more, "--check", "--diff")
     assert all(f"{worker} would consume" in told for worker in mine), told
-    assert consumed(platform) == workers
+    assert consumed() == workers
 
     told = ansible_playbook(platform.inventory, QUEUES, more)
     assert all(f"{worker} consumes" in told for worker in mine), told
-    assert consumed(platform) == {
+    assert consumed() == {
         worker: sorted([*queues, MORE]) if worker in mine else queues for worker, queues in workers.items()
     }
     assert processes(platform) == before
@@ -114,22 +107,24 @@ def test_workers_get_another_queue_without_a_restart(platform: Platform, pool: d
     assert set(re.findall(r"changed=(\d+)", again)) == {"0"}, again
 
     ansible_playbook(platform.inventory, QUEUES, {})
-    assert consumed(platform) == workers
+    assert consumed() == workers
     assert processes(platform) == before
 
 
-def test_the_next_start_finds_the_same_queues(platform: Platform, pool: dict[str, t.Any]) -> None:
+def test_the_next_start_finds_the_same_queues(platform: Platform, pool: dict[str, t.Any], consumed: t.Any) -> None:
     ansible_playbook(platform.inventory, QUEUES, described(platform, {pool["name"]: [MORE]}))
     host = pool["hosts"][0]
     platform.run(host, f"systemctl restart airflow-worker-{pool['name']}")
-    assert consumed(platform)[f"{pool['name']}@{host}"] == sorted([*pool["queues"], MORE])
+    assert consumed()[f"{pool['name']}@{host}"] == sorted([*pool["queues"], MORE])
 
 
-def test_a_queue_that_needs_another_mount_is_refused(platform: Platform, pool: dict[str, t.Any]) -> None:
+def test_a_queue_that_needs_another_mount_is_refused(
+    platform: Platform, pool: dict[str, t.Any], consumed: t.Any
+) -> None:
     other = next((each for each in platform.plan["pools"] if not set(each["sources"]) & set(pool["sources"])), None)
     if other is None:
         pytest.skip("needs a pool that reads other sources")
-    before, workers = processes(platform), consumed(platform)
+    before, workers = processes(platform), consumed()
     lent = described(platform, {})
     for each in lent["airflow_worker_pools"]:
         if each["name"] == pool["name"]:
@@ -137,4 +132,4 @@ def test_a_queue_that_needs_another_mount_is_refused(platform: Platform, pool: d
     refused = ansible_playbook(platform.inventory, QUEUES, lent, succeeds=False)
     assert f"airflow-worker-{pool['name']}.service on {pool['hosts'][0]}" in refused
     assert "Run site.yml" in refused
-    assert (processes(platform), consumed(platform)) == (before, workers)
+    assert (processes(platform), consumed()) == (before, workers)

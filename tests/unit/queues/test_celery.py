@@ -94,6 +94,10 @@ def test_no_text_holds_a_password(url: str) -> None:
     assert "p%40ss" not in said
 
 
+def test_a_password_that_is_not_encoded_is_hidden_whole() -> None:
+    assert str(_celery.Address("amqp://airflow:p@ss/word@broker1/x")) == "amqp://airflow:**@broker1/x"
+
+
 @pytest.mark.parametrize(
     ("url", "validate", "expected"),
     [

@@ -98,6 +98,24 @@ def test_a_queue_with_messages_is_not_left_alone(
     assert set(workers.ran().values()) == {1}
 
 
+def test_a_moved_queue_stays_moved_when_the_connection_is_lost(
+    move: Module, url: str, scheduler: Any, run_module: Any
+) -> None:
+    # Taken away and given back: this is what Celery's own consumer forgets.
+    for queues in (["etl"], ["etl", "spare"]):
+        assert move({"etl@w1": queues})["changed"]
+    with scheduler.connection_for_write() as connection:
+        for kind in ("normal", "pubsub"):
+            connection.default_channel.client.client_kill_filter(_type=kind, skipme=True)
+    found: list[str] = []
+    deadline = time.monotonic() + 60
+    while found != ["etl", "spare"] and time.monotonic() < deadline:
+        time.sleep(1)
+        seen = run_module(worker_queues_info.main, broker_url=url, answer_timeout=2)
+        found = seen["workers"].get("etl@w1", {"queues": []})["queues"]
+    assert found == ["etl", "spare"]
+
+
 def test_a_wrong_password_is_told_without_it(move: Module, url: str) -> None:
     result = move({"etl@w1": ["etl"]}, broker_url=url.replace(brokers.REDIS_PASSWORD, "wr0ng"))
     assert result["failed"]
