@@ -35,6 +35,9 @@ DEAD_LETTERS = "dead_letters"
 RECEIVES = 10
 """Deliveries of one message before SQS puts it among the dead letters: an SQS worker that is killed gives none back."""
 
+OPERATOR_SECRET = "redis_operator"
+"""The secret from which the passwords of Redis's users that are no clients derive; no pool's name can make it."""
+
 LONGEST_SQS_NAME = 80
 """Characters of a queue's name (SQS, CreateQueue)."""
 
@@ -132,6 +135,7 @@ def _redis(described: Description, inventory: Inventory, _queues: Sequence[str])
     """host, port, vhost (the number of the database): where clients go. sentinel: where they ask for it instead.
 
     sentinel: None, or {master_name, nodes}: each host runs a Redis and a Sentinel.
+    operator_secret: of the users that are no clients (see _services.redis.ROLES).
     """
     nodes = _nodes(inventory, _PORTS["redis"])
     is_watched = len(nodes) > 1
@@ -143,6 +147,7 @@ def _redis(described: Description, inventory: Inventory, _queues: Sequence[str])
         "vhost": "0",
         "user": f"airflow-{described.environment}",
         "secret": SECRET,
+        "operator_secret": OPERATOR_SECRET,
         "sentinel": {"master_name": SENTINEL_MASTER, "nodes": _nodes(inventory, 26379)} if is_watched else None,
     }
 

@@ -107,4 +107,6 @@ def _of_broker(broker: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     users = {broker["secret"]: "the broker user of the scheduler"}
     for pool in broker["pools"]:
         users.setdefault(pool["secret"], f"the broker user of the pool {pool['name']}")
+    if "operator_secret" in broker:
+        users[broker["operator_secret"]] = "the broker's own users: the operator, the replicas and the Sentinels"
     return [(secret, kind, purpose) for secret, purpose in users.items() if secret]

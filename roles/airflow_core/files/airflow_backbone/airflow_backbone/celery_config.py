@@ -1,6 +1,8 @@
 # Copyright: Contributors to airstack.backbone
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Celery's settings: Airflow's own, with durable RabbitMQ queues and one control exchange for each worker pool.
+"""Celery's settings: Airflow's own, with what each kind of broker needs to lose no task and to keep pools apart.
+
+On RabbitMQ these are durable queues and one control exchange for each worker pool; on Redis, keys of each pool's own.
 
 ``[celery] celery_config_options = airflow_backbone.celery_config.CELERY_CONFIG``. A worker names its pool in
 ``[airflow_backbone] pool``; the scheduler names none.
@@ -9,11 +11,19 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from airflow.providers.celery.executors.default_celery import DEFAULT_CELERY_CONFIG
 from airflow.providers.common.compat.sdk import conf
 
 AMQP_SCHEMES = ("amqp://", "amqps://", "pyamqp://")
+REDIS_SCHEMES = ("redis://", "rediss://", "sentinel://")
+
+SENTINEL_SECONDS = 5
+"""For an answer of a Sentinel; the next one is asked then."""
+
+REDIS_SECONDS = 30
+"""For an answer of Redis. A worker's own wait for a task is 1 s (kombu's brpop_timeout)."""
 
 
 def with_quorum_queues(config: dict[str, Any]) -> dict[str, Any]:
@@ -48,7 +58,49 @@ def with_pool(config: dict[str, Any], pool: str | None) -> dict[str, Any]:
     }
 
 
+def with_redis(config: dict[str, Any], pool: str | None) -> dict[str, Any]:
+    """Return ``config`` with keys of the pool's own for what its workers hold, if its broker is Redis.
+
+    Names with a dot are no queue's. A queue is one list, without kombu's further ones for priorities, which Airflow
+    does not use. What a broker in a failover refuses is sent again until Airflow's own time for sending is over.
+    """
+    url = config["broker_url"]
+    if not url.startswith(REDIS_SCHEMES):
+        return config
+    owner = f"pool.{pool}" if pool else "scheduler"
+    options = {
+        **{f"{key}_key": f"{owner}.{key}" for key in ("unacked", "unacked_index", "unacked_mutex")},
+        "priority_steps": [0],
+        "socket_connect_timeout": SENTINEL_SECONDS,
+        "socket_keepalive": True,
+        "socket_timeout": REDIS_SECONDS,
+        **(_sentinel_options(url) if url.startswith("sentinel://") else {}),
+        **config["broker_transport_options"],
+    }
+    worker = {"worker_consumer": "airflow_backbone.celery_consumer:RedisPoolConsumer"} if pool else {}
+    return {
+        **config,
+        "broker_transport_options": options,
+        "task_publish_retry_policy": {"max_retries": None, "interval_start": 0, "interval_step": 0.2, "interval_max": 1},
+        **worker,
+    }
+
+
+def _sentinel_options(url: str) -> dict[str, Any]:
+    """How to log in to the Sentinels: as to the servers behind them."""
+    place = urlsplit(url.split(";", maxsplit=1)[0])
+    given = {"username": place.username, "password": place.password}
+    login = {key: unquote(value) for key, value in given.items() if value}
+    waits = {"socket_timeout": SENTINEL_SECONDS, "socket_connect_timeout": SENTINEL_SECONDS}
+    return {"sentinel_kwargs": {**login, **waits}}
+
+
+def of(config: dict[str, Any], pool: str | None) -> dict[str, Any]:
+    """Return ``config`` as a worker of the pool has it, or as the scheduler where there is no pool."""
+    return with_redis(with_pool(with_quorum_queues(config), pool), pool)
+
+
 CELERY_CONFIG = {
-    **with_pool(with_quorum_queues(DEFAULT_CELERY_CONFIG), conf.get("airflow_backbone", "pool", fallback=None)),
+    **of(DEFAULT_CELERY_CONFIG, conf.get("airflow_backbone", "pool", fallback=None)),
     "imports": ["airflow_backbone.readiness"],
 }

@@ -89,13 +89,31 @@ class PoolConsumer(SteadyConsumer):
 
         Celery has answered the command by now, and a refusal on the worker's own channel would end the worker.
         """
-        wanted = Queue(queue, routing_key=queue, queue_arguments={"x-queue-type": "quorum"}, no_declare=True)
+        wanted = self._standing(queue)
         try:
             with self.connection.channel() as channel:
-                wanted(channel).get()
+                self._look(wanted, channel)
         except self.connection.channel_errors as refusal:
             logger.warning("Not consuming from %s: %s", queue, refusal)
             return
         if queue not in self.app.amqp.queues:
             self.app.amqp.queues.select_add(wanted)
         super().add_task_queue(queue, *args, **options)
+
+    def _standing(self, name: str) -> Queue:
+        """A queue that stands already."""
+        return Queue(name, routing_key=name, queue_arguments={"x-queue-type": "quorum"}, no_declare=True)
+
+    def _look(self, queue: Queue, channel: Any) -> None:
+        """Do what the broker refuses to those who may not consume from the queue."""
+        queue(channel).get()
+
+
+class RedisPoolConsumer(PoolConsumer):
+    """The same on Redis, where queues are lists that come and go."""
+
+    def _standing(self, name: str) -> Queue:
+        return Queue(name, routing_key=name, no_declare=True)
+
+    def _look(self, queue: Queue, channel: Any) -> None:
+        channel.client.llen(queue.name)

@@ -1,0 +1,190 @@
+# Copyright: Contributors to airstack.backbone
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Redis as a broker: who may do what to which keys and channels, and how the server is set.
+
+The wall between worker pools. A queue is a list of its own name, without priorities; what kombu keeps beside it has a
+name that no queue can have (airflow_backbone.celery_config gives each pool its own):
+
+- a pool's user may take from and put back into its own queues, and keep what it holds under ``pool.<name>.``;
+- it hears the scheduler's commands and can give none, answers into mailboxes that it cannot read, and tells events;
+- it may neither read, fill nor remove anything else, nor list what is there.
+
+Selectors (in parentheses, Redis 7.0) tie each of these rights to its commands alone: one list of commands over all keys
+would let a pool take the answers that it may write.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+DATABASE = 0
+"""The number of the database. Rights to keys hold in every database alike, and channels are common to all."""
+
+CONTROL = "celery.pidbox"
+REPLIES = f"reply.{CONTROL}"
+COMMANDS = f"/{DATABASE}.{CONTROL}"
+"""The channel of the scheduler's remote control commands."""
+EVENTS = f"/{DATABASE}.celeryev/*"
+BINDINGS = "_kombu.binding."
+
+ROLES = ("operator", "replica", "sentinel")
+"""Users that are no clients: this collection's own, the one that copies the data, and the one that watches."""
+
+CONNECTION = ("+ping", "+client|setname", "+multi", "+exec", "+discard", "+unwatch")
+"""What redis-py does beside the work, and kombu's transactions. That ``client|setinfo`` is refused it does not mind;
+before Redis 7.2 no rule may name it."""
+
+UNACKED = ("+zadd", "+zrem", "+zrevrangebyscore", "+hget", "+hset", "+hdel", "+watch")
+"""How kombu keeps what is not acknowledged."""
+
+LOCK = ("+set", "+get", "+del", "+evalsha")
+"""Of the lock under which kombu looks for what is overdue. A script releases it, with the rights of its user."""
+
+QUEUE = ("+brpop", "+lpush", "+rpush", "+llen")
+
+WATCHING = (
+    *("+ping", "+info", "+role", "+multi", "+exec", "+slaveof", "+replicaof", "+config|rewrite", "+publish"),
+    *("+subscribe", "+client|setname", "+client|kill", "+script|kill"),
+)
+"""What a Sentinel does to the servers (Redis, "Sentinel: ACL")."""
+
+COPYING = ("+ping", "+psync", "+replconf")
+"""What a replica does to its master (Redis, "ACL rules for Sentinel and Replicas")."""
+
+ASKING = ("+ping", "+client|setname", "+sentinel|masters", "+sentinel|get-master-addr-by-name")
+"""What a client asks a Sentinel: which server is the master."""
+
+MEMORY_UNITS = {"": 1, "b": 1, "k": 1000, "kb": 1024, "m": 1000**2, "mb": 1024**2, "g": 1000**3, "gb": 1024**3}
+"""As redis.conf spells them."""
+
+
+def role(broker: Mapping[str, Any], name: str) -> str:
+    """The user of one of ROLES. The dot keeps it apart from every pool's."""
+    return f"{broker['user']}.{name}"
+
+
+def role_password(broker: Mapping[str, Any], name: str, secrets: Mapping[str, str]) -> str:
+    """Its password: derived from one secret, so that one is enough, and another for each."""
+    key = secrets[broker["operator_secret"]].encode()
+    return hmac.new(key, role(broker, name).encode(), hashlib.sha256).hexdigest()
+
+
+def acl(broker: Mapping[str, Any], secrets: Mapping[str, str]) -> str:
+    """The server's users, as its aclfile holds them: passwords as hashes.
+
+    broker: the plan's broker. secrets: passwords by name. Raises KeyError where one is missing.
+    """
+    roles = {
+        "operator": ["~*", "&*", "+@all"],
+        "replica": list(COPYING),
+        "sentinel": ["&*", *WATCHING],
+    }
+    return _lines(
+        [
+            *((role(broker, name), role_password(broker, name, secrets), rules) for name, rules in roles.items()),
+            (broker["user"], secrets[broker["secret"]], _scheduler(broker["queues"])),
+            *((pool["user"], secrets[pool["secret"]], _pool(pool)) for pool in broker["pools"]),
+        ]
+    )
+
+
+def sentinel_acl(broker: Mapping[str, Any], secrets: Mapping[str, str]) -> str:
+    """The Sentinels' users: clients may ask for the master, and Sentinels talk to each other as operators of themselves."""
+    clients = [(broker["user"], broker["secret"]), *((pool["user"], pool["secret"]) for pool in broker["pools"])]
+    return _lines(
+        [
+            *(
+                (role(broker, name), role_password(broker, name, secrets), ["&*", "+@all"])
+                for name in ("operator", "sentinel")
+            ),
+            *((user, secrets[secret], list(ASKING)) for user, secret in clients),
+        ]
+    )
+
+
+def _lines(users: Iterable[tuple[str, str, list[str]]]) -> str:
+    listed = [f"user {name} on #{password_hash(password)} {' '.join(rules)}" for name, password, rules in users]
+    return "\n".join(["user default off", *listed, ""])
+
+
+def password_hash(password: str) -> str:
+    """SHA-256, as Redis keeps it. It has no salt, so that a password has to be a long one."""
+    return hashlib.sha256(password.encode()).hexdigest()
+
+
+def _scheduler(queues: Iterable[str]) -> list[str]:
+    own = [*map(_literal, queues), *_unacked("scheduler"), f"{BINDINGS}*", f"*.{CONTROL}", "celeryev.*"]
+    return [
+        *_keys(own),
+        f"&{COMMANDS}",
+        f"&{EVENTS}",
+        *(*CONNECTION, *QUEUE, *UNACKED, "+script|load"),
+        _lock("scheduler"),
+        *("+rpop", "+exists", "+del", "+sadd", "+srem", "+smembers"),
+        *("+publish", "+subscribe", "+psubscribe", "+unsubscribe", "+punsubscribe"),
+        # Of the health check: the policy and the role, and who waits for tasks.
+        *("+info", "+client|list"),
+    ]
+
+
+def _pool(pool: Mapping[str, Any]) -> list[str]:
+    owner = f"pool.{pool['name']}"
+    return [
+        *_keys([*_unacked(owner), *map(_literal, pool["queues"])]),
+        *(*CONNECTION, *QUEUE, *UNACKED, "+script|load", "+unsubscribe", "+punsubscribe"),
+        _lock(owner),
+        f"(+subscribe +psubscribe &{COMMANDS})",
+        f"(+publish &{EVENTS})",
+        f"(+smembers %R~{BINDINGS}{REPLIES})",
+        f"(+lpush %W~*.{REPLIES})",
+        # Of the worker's mailbox: a note of it that nothing reads, since commands go through the channel.
+        f"(+sadd +srem %W~{BINDINGS}{CONTROL})",
+        f"(+llen +del %W~{pool['name']}@*.{CONTROL})",
+    ]
+
+
+def _unacked(owner: str) -> list[str]:
+    return [f"{owner}.unacked", f"{owner}.unacked_index"]
+
+
+def _lock(owner: str) -> str:
+    return f"({' '.join(LOCK)} ~{owner}.unacked_mutex)"
+
+
+def _keys(patterns: Iterable[str]) -> list[str]:
+    return [f"~{pattern}" for pattern in patterns]
+
+
+def _literal(name: str) -> str:
+    """The glob pattern of one name."""
+    return re.sub(r"([*?\[\]\\^])", r"\\\1", name)
+
+
+def settings(broker: Mapping[str, Any]) -> dict[str, str]:
+    """What a server must be set to for the platform to lose no task, by the names of redis.conf."""
+    wanted = {
+        # Any other policy throws tasks away when the memory is full.
+        "maxmemory-policy": "noeviction",
+        "appendonly": "yes",
+        "appendfsync": "everysec",
+    }
+    if broker.get("sentinel"):
+        # A master that no replica follows takes no more tasks, which a failover would lose.
+        wanted |= {"min-replicas-to-write": "1", "min-replicas-max-lag": "10"}
+    return wanted
+
+
+def same(one: str, other: str) -> bool:
+    """Whether two values of a setting mean the same: 1gb is 1073741824."""
+    return _normal(one) == _normal(other)
+
+
+def _normal(value: str) -> str:
+    found = re.fullmatch(r"([0-9]+)([a-z]*)", value.strip().lower())
+    if found and found[2] in MEMORY_UNITS:
+        return str(int(found[1]) * MEMORY_UNITS[found[2]])
+    return value.strip().lower()

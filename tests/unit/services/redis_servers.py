@@ -1,0 +1,196 @@
+# Copyright: Contributors to airstack.backbone
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Real Redis servers, Sentinels and Celery workers on loopback, with the users and settings of the role airflow_broker."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.airstack.backbone.plugins.module_utils._model import credentials
+from ansible_collections.airstack.backbone.plugins.module_utils._services import redis as service
+
+SERVER = shutil.which("redis-server")
+POOLS = {"etl": ["etl", "etl_highmem"], "ml": ["ml"]}
+SECRETS = {
+    "broker": "of the scheduler/+",
+    "redis_operator": "of the operator",
+    **{f"broker_{pool}": f"of {pool}/+" for pool in POOLS},
+}
+HERE = Path(__file__).parent
+START_SECONDS = 60
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def broker(port: int, sentinels: list[int] | None = None) -> dict[str, Any]:
+    """As the plan has it."""
+    nodes = [{"name": str(each), "address": "127.0.0.1", "port": each} for each in sentinels or ()]
+    return {
+        "provider": "redis",
+        "kind": "redis",
+        "scheme": "sentinel" if sentinels else "redis",
+        "host": "127.0.0.1",
+        "port": port,
+        "vhost": "0",
+        "user": "airflow-local",
+        "secret": "broker",
+        "operator_secret": "redis_operator",
+        "sentinel": {"master_name": "airflow", "nodes": nodes} if sentinels else None,
+        "queues": [queue for queues in POOLS.values() for queue in queues],
+        "pools": [
+            {"name": pool, "user": f"airflow-local-{pool}", "secret": f"broker_{pool}", "queues": queues}
+            for pool, queues in POOLS.items()
+        ],
+    }
+
+
+def wait_for(happened: Callable[[], Any], what: str, seconds: float = START_SECONDS) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (found := happened()):
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        time.sleep(0.1)
+    return found
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as client:
+        client.settimeout(1)
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+def client(planned: dict[str, Any], user: str, port: int | None = None) -> Any:
+    """A client of one of the users: a pool's name, "core", or one of service.ROLES."""
+    redis = pytest.importorskip("redis", reason="the Python client of Redis is not installed here")
+    if user in service.ROLES:
+        name, password = service.role(planned, user), service.role_password(planned, user, SECRETS)
+    else:
+        account = next((pool for pool in planned["pools"] if pool["name"] == user), planned)
+        name, password = account["user"], SECRETS[account["secret"]]
+    return redis.Redis("127.0.0.1", port or planned["port"], username=name, password=password, decode_responses=True)
+
+
+@dataclass
+class Servers:
+    """The processes that one test has started, in a folder of its own."""
+
+    folder: Path
+    planned: dict[str, Any]
+    running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    def server(self, port: int, master: int | None = None, **settings: str) -> None:
+        place = self.folder / str(port)
+        place.mkdir(exist_ok=True)
+        (place / "users.acl").write_text(service.acl(self.planned, SECRETS), encoding="utf-8")
+        wanted = {
+            **{"port": str(port), "bind": "127.0.0.1", "dir": str(place), "aclfile": str(place / "users.acl"), "save": '""'},
+            **service.settings(self.planned),
+            "masteruser": service.role(self.planned, "replica"),
+            "masterauth": service.role_password(self.planned, "replica", SECRETS),
+            **({"replicaof": f"127.0.0.1 {master}"} if master else {}),
+            **settings,
+        }
+        self.start(f"server-{port}", port, place / "redis.conf", wanted)
+
+    def sentinel(self, port: int, master: int) -> None:
+        place = self.folder / str(port)
+        place.mkdir(exist_ok=True)
+        (place / "users.acl").write_text(service.sentinel_acl(self.planned, SECRETS), encoding="utf-8")
+        user, password = (make(self.planned, "sentinel", *more) for make, more in _USER)
+        wanted = {
+            **{"port": str(port), "bind": "127.0.0.1", "dir": str(place), "aclfile": str(place / "users.acl")},
+            "sentinel monitor": f"airflow 127.0.0.1 {master} 2",
+            "sentinel auth-user": f"airflow {user}",
+            "sentinel auth-pass": f"airflow {password}",
+            "sentinel sentinel-user": user,
+            "sentinel sentinel-pass": password,
+            "sentinel down-after-milliseconds": "airflow 1000",
+            "sentinel failover-timeout": "airflow 5000",
+        }
+        self.start(f"sentinel-{port}", port, place / "sentinel.conf", wanted, "--sentinel")
+
+    def start(self, name: str, port: int, config: Path, wanted: dict[str, str], *more: str) -> None:
+        config.write_text("".join(f"{key} {value}\n" for key, value in wanted.items()), encoding="utf-8")
+        self.again(name, port, config, *more)
+
+    def again(self, name: str, port: int, config: Path, *more: str) -> None:
+        assert SERVER
+        self.run(name, [SERVER, str(config), *more])
+        wait_for(lambda: listens(port) or self.running[name].poll() is not None, f"{name} listens")
+        assert self.running[name].poll() is None, self.log(name)
+
+    def run(self, name: str, command: list[str], **environment: str) -> None:
+        with (self.folder / f"{name}.log").open("ab") as log:
+            self.running[name] = subprocess.Popen(
+                command, cwd=HERE, env={**os.environ, **environment}, stdout=log, stderr=subprocess.STDOUT
+            )
+
+    def log(self, name: str) -> str:
+        return (self.folder / f"{name}.log").read_text(encoding="utf-8", errors="replace")
+
+    def kill(self, name: str) -> None:
+        process = self.running.pop(name)
+        process.kill()
+        process.wait(timeout=30)
+
+    def worker(self, pool: str, number: int = 1, **options: Any) -> str:
+        """A worker of the pool, started as the platform starts it; options: of the transport, over the platform's."""
+        name = f"{pool}@host{number}"
+        command = [sys.executable, "-m", "celery", "--app", "redis_app", "worker", "--queues", ",".join(POOLS[pool])]
+        command += ["--concurrency", "2", "--hostname", name, "--without-mingle", "--without-gossip", "-l", "INFO"]
+        self.run(name, command, **self.environment(pool, options))
+        return name
+
+    def environment(self, pool: str | None, options: dict[str, Any]) -> dict[str, str]:
+        account = next((each for each in self.planned["pools"] if each["name"] == pool), self.planned)
+        told = self.folder / f"{pool or 'core'}.json"
+        told.write_text(
+            json.dumps(
+                {
+                    "url": credentials.broker_url(self.planned, account["user"], SECRETS[account["secret"]]),
+                    "pool": pool,
+                    "runs": str(self.folder / "runs"),
+                    "options": {"master_name": "airflow", "visibility_timeout": 30600, **options},
+                }
+            ),
+            encoding="utf-8",
+        )
+        return {"REDIS_APP": str(told)}
+
+    def stop(self) -> None:
+        for process in self.running.values():
+            process.terminate()
+        for process in self.running.values():
+            try:
+                process.wait(timeout=20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait(timeout=20)
+
+
+_USER: list[tuple[Callable[..., str], tuple[dict[str, str], ...]]] = [(service.role, ()), (service.role_password, (SECRETS,))]
+
+
+@contextmanager
+def started(folder: Path, planned: dict[str, Any]) -> Iterator[Servers]:
+    """Servers that end with the test."""
+    with ExitStack() as stack:
+        servers = Servers(folder, planned)
+        stack.callback(servers.stop)
+        yield servers
