@@ -58,6 +58,10 @@ COPYING = ("+ping", "+psync", "+replconf")
 ASKING = ("+ping", "+client|setname", "+sentinel|masters", "+sentinel|get-master-addr-by-name")
 """What a client asks a Sentinel: which server is the master."""
 
+DEFAULT = "user default off ~* &* +@all"
+"""Nobody can log in as a user that is off. Its rights are needed: with them Redis reads its own append-only file, and a
+transaction for which they do not suffice would be left out, without an error, when the server starts."""
+
 MEMORY_UNITS = {"": 1, "b": 1, "k": 1000, "kb": 1024, "m": 1000**2, "mb": 1024**2, "g": 1000**3, "gb": 1024**3}
 """As redis.conf spells them."""
 
@@ -108,7 +112,7 @@ def sentinel_acl(broker: Mapping[str, Any], secrets: Mapping[str, str]) -> str:
 
 def _lines(users: Iterable[tuple[str, str, list[str]]]) -> str:
     listed = [f"user {name} on #{password_hash(password)} {' '.join(rules)}" for name, password, rules in users]
-    return "\n".join(["user default off", *listed, ""])
+    return "\n".join([DEFAULT, *listed, ""])
 
 
 def password_hash(password: str) -> str:

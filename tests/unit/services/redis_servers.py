@@ -99,7 +99,8 @@ class Servers:
         place.mkdir(exist_ok=True)
         (place / "users.acl").write_text(service.acl(self.planned, SECRETS), encoding="utf-8")
         wanted = {
-            **{"port": str(port), "bind": "127.0.0.1", "dir": str(place), "aclfile": str(place / "users.acl"), "save": '""'},
+            **_place(port, place),
+            "save": '""',
             **service.settings(self.planned),
             "masteruser": service.role(self.planned, "replica"),
             "masterauth": service.role_password(self.planned, "replica", SECRETS),
@@ -112,9 +113,10 @@ class Servers:
         place = self.folder / str(port)
         place.mkdir(exist_ok=True)
         (place / "users.acl").write_text(service.sentinel_acl(self.planned, SECRETS), encoding="utf-8")
-        user, password = (make(self.planned, "sentinel", *more) for make, more in _USER)
+        user = service.role(self.planned, "sentinel")
+        password = service.role_password(self.planned, "sentinel", SECRETS)
         wanted = {
-            **{"port": str(port), "bind": "127.0.0.1", "dir": str(place), "aclfile": str(place / "users.acl")},
+            **_place(port, place),
             "sentinel monitor": f"airflow 127.0.0.1 {master} 2",
             "sentinel auth-user": f"airflow {user}",
             "sentinel auth-pass": f"airflow {password}",
@@ -177,14 +179,19 @@ class Servers:
         for process in self.running.values():
             process.terminate()
         for process in self.running.values():
-            try:
-                process.wait(timeout=20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait(timeout=20)
+            _end(process)
 
 
-_USER: list[tuple[Callable[..., str], tuple[dict[str, str], ...]]] = [(service.role, ()), (service.role_password, (SECRETS,))]
+def _place(port: int, place: Path) -> dict[str, str]:
+    return {"port": str(port), "bind": "127.0.0.1", "dir": str(place), "aclfile": str(place / "users.acl")}
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    try:
+        process.wait(timeout=20)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait(timeout=20)
 
 
 @contextmanager

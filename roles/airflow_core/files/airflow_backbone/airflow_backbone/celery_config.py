@@ -16,6 +16,8 @@ from urllib.parse import unquote, urlsplit
 from airflow.providers.celery.executors.default_celery import DEFAULT_CELERY_CONFIG
 from airflow.providers.common.compat.sdk import conf
 
+from . import redis_transport
+
 AMQP_SCHEMES = ("amqp://", "amqps://", "pyamqp://")
 REDIS_SCHEMES = ("redis://", "rediss://", "sentinel://")
 
@@ -67,6 +69,7 @@ def with_redis(config: dict[str, Any], pool: str | None) -> dict[str, Any]:
     url = config["broker_url"]
     if not url.startswith(REDIS_SCHEMES):
         return config
+    redis_transport.use()
     owner = f"pool.{pool}" if pool else "scheduler"
     options = {
         **{f"{key}_key": f"{owner}.{key}" for key in ("unacked", "unacked_index", "unacked_mutex")},
@@ -81,7 +84,12 @@ def with_redis(config: dict[str, Any], pool: str | None) -> dict[str, Any]:
     return {
         **config,
         "broker_transport_options": options,
-        "task_publish_retry_policy": {"max_retries": None, "interval_start": 0, "interval_step": 0.2, "interval_max": 1},
+        "task_publish_retry_policy": {
+            "max_retries": None,
+            "interval_start": 0,
+            "interval_step": 0.2,
+            "interval_max": 1,
+        },
         **worker,
     }
 

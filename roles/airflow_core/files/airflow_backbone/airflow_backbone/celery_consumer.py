@@ -14,9 +14,12 @@ from typing import Any, ClassVar
 from celery import Celery
 from celery.app.control import Control
 from celery.utils.log import get_logger
+from celery.worker import state
 from celery.worker.consumer import Consumer
 from kombu import Queue
 from kombu.pidbox import Mailbox
+
+from . import redis_transport
 
 logger = get_logger(__name__)
 
@@ -91,29 +94,42 @@ class PoolConsumer(SteadyConsumer):
         """
         wanted = self._standing(queue)
         try:
-            with self.connection.channel() as channel:
-                self._look(wanted, channel)
+            self._look(wanted)
         except self.connection.channel_errors as refusal:
             logger.warning("Not consuming from %s: %s", queue, refusal)
             return
-        if queue not in self.app.amqp.queues:
-            self.app.amqp.queues.select_add(wanted)
+        # Also one that is known: Celery forgets to consume again, after its next reconnection, what was cancelled before.
+        self.app.amqp.queues.select_add(wanted)
         super().add_task_queue(queue, *args, **options)
 
     def _standing(self, name: str) -> Queue:
         """A queue that stands already."""
         return Queue(name, routing_key=name, queue_arguments={"x-queue-type": "quorum"}, no_declare=True)
 
-    def _look(self, queue: Queue, channel: Any) -> None:
+    def _look(self, queue: Queue) -> None:
         """Do what the broker refuses to those who may not consume from the queue."""
-        queue(channel).get()
+        with self.connection.channel() as channel:
+            queue(channel).get()
 
 
 class RedisPoolConsumer(PoolConsumer):
     """The same on Redis, where queues are lists that come and go."""
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        redis_transport.QoS.working_on = staticmethod(_held)
+        super().__init__(*args, **options)
+
     def _standing(self, name: str) -> Queue:
         return Queue(name, routing_key=name, no_declare=True)
 
-    def _look(self, queue: Queue, channel: Any) -> None:
-        channel.client.llen(queue.name)
+    def _look(self, queue: Queue) -> None:
+        """Count its messages."""
+        with self.task_consumer.channel.conn_or_acquire() as client:
+            client.llen(queue.name)
+
+
+def _held() -> set[str] | None:
+    """The delivery tags of the tasks that run; None once the worker has to stop."""
+    if any(flag is not None and flag is not False for flag in (state.should_stop, state.should_terminate)):
+        return None
+    return {request.message.delivery_tag for request in state.active_requests}

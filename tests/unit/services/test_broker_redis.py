@@ -1,0 +1,424 @@
+# Copyright: Contributors to airstack.backbone
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Redis as a broker: the users' rules, and the wall between pools, tried on a real server with real Celery workers."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from kombu.exceptions import OperationalError
+
+from ansible_collections.airstack.backbone.plugins.module_utils._services import redis as service
+from ansible_collections.airstack.backbone.tests.unit.services import redis_app, redis_servers
+from ansible_collections.airstack.backbone.tests.unit.services.redis_servers import (
+    POOLS,
+    SECRETS,
+    Servers,
+    broker,
+    client,
+    free_port,
+    started,
+    wait_for,
+)
+
+BROKER = broker(6379)
+
+
+def rules(text: str) -> dict[str, str]:
+    """The rules of each user of an aclfile."""
+    return {line.split()[1]: line for line in text.splitlines()}
+
+
+# --- the rules --------------------------------------------------------------------------------------------------------
+
+
+def test_every_user_is_there_and_no_password() -> None:
+    text = service.acl(BROKER, SECRETS)
+    assert list(rules(text)) == [
+        "default",
+        *(f"airflow-local.{role}" for role in service.ROLES),
+        "airflow-local",
+        "airflow-local-etl",
+        "airflow-local-ml",
+    ]
+    assert not [secret for secret in SECRETS.values() if secret in text + service.sentinel_acl(BROKER, SECRETS)]
+
+
+def test_nobody_logs_in_as_default_which_has_the_rights_to_load_the_data() -> None:
+    assert rules(service.acl(BROKER, SECRETS))["default"] == "user default off ~* &* +@all"
+
+
+def test_the_passwords_of_the_brokers_own_users_differ_and_stay() -> None:
+    words = [service.role_password(BROKER, role, SECRETS) for role in service.ROLES]
+    assert len(set(words)) == len(service.ROLES)
+    assert words == [service.role_password(BROKER, role, SECRETS) for role in service.ROLES]
+    other = {**SECRETS, "redis_operator": "another"}
+    assert not set(words) & {service.role_password(BROKER, role, other) for role in service.ROLES}
+
+
+def test_a_missing_password_is_an_error() -> None:
+    with pytest.raises(KeyError):
+        service.acl(BROKER, {"redis_operator": "x", "broker": "y"})
+
+
+def test_a_pool_names_nothing_of_another() -> None:
+    assert not re.search(r"ml|scheduler|\+@|~\* |&\* ", rules(service.acl(BROKER, SECRETS))["airflow-local-etl"])
+
+
+def test_a_queue_is_no_pattern() -> None:
+    odd = {**BROKER, "pools": [{**BROKER["pools"][0], "queues": ["a*b?[c]"]}]}
+    assert r" ~a\*b\?\[c\] " in rules(service.acl(odd, SECRETS))["airflow-local-etl"]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "is_same"),
+    [
+        ("1gb", "1073741824", True),
+        ("1GB", "1gb", True),
+        ("1g", "1000000000", True),
+        ("100mb", "104857600", True),
+        ("1gb", "1g", False),
+        ("noeviction", "allkeys-lru", False),
+        ("yes", "yes", True),
+        ("", "0", False),
+    ],
+)
+def test_settings_are_the_same_when_they_mean_the_same(one: str, other: str, is_same: bool) -> None:
+    assert service.same(one, other) is is_same
+
+
+def test_three_servers_keep_what_a_replica_has() -> None:
+    assert "min-replicas-to-write" not in service.settings(BROKER)
+    assert service.settings(broker(6379, [26379]))["min-replicas-to-write"] == "1"
+
+
+# --- the wall ---------------------------------------------------------------------------------------------------------
+
+needs_server = pytest.mark.skipif(not redis_servers.SERVER, reason="needs redis-server")
+
+
+@pytest.fixture(name="servers", scope="module")
+def one_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    port = free_port()
+    with started(tmp_path_factory.mktemp("redis"), broker(port)) as servers:
+        servers.server(port)
+        yield servers
+
+
+def application(servers: Servers, pool: str | None, **options: Any) -> Any:
+    """Celery as the scheduler has it, or a worker of the pool."""
+    told = servers.environment(pool, options)["REDIS_APP"]
+    return redis_app.application(json.loads(Path(told).read_text(encoding="utf-8")))
+
+
+def runs(servers: Servers) -> list[int]:
+    """The numbers of the tasks that began."""
+    path = servers.folder / "runs"
+    return [int(line.split()[0]) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+
+
+def workers_answer(servers: Servers, scheduler: Any, number: int) -> None:
+    def answer() -> bool:
+        ended = [name for name, process in servers.running.items() if process.poll() is not None]
+        assert not ended, "\n".join(map(servers.log, ended))
+        return len(scheduler.control.ping(timeout=1) or ()) >= number
+
+    wait_for(answer, f"{number} workers answer")
+
+
+ATTEMPTS: dict[str, Callable[[Any], object]] = {
+    # Another pool's tasks: those that wait, and those that its workers hold
+    "read a queue": lambda redis: redis.lrange("ml", 0, -1),
+    "count a queue": lambda redis: redis.llen("ml"),
+    "take from a queue": lambda redis: redis.brpop(["etl", "ml"], timeout=1),
+    "take at once": lambda redis: redis.rpop("ml"),
+    "move a task to its own queue": lambda redis: redis.lmove("ml", "etl"),
+    "copy a queue": lambda redis: redis.copy("ml", "etl"),
+    "fill a queue": lambda redis: redis.lpush("ml", "{}"),
+    "put back into a queue": lambda redis: redis.rpush("ml", "{}"),
+    "fill a queue by a transaction": lambda redis: redis.pipeline().lpush("etl", "{}").lpush("ml", "{}").execute(),
+    "remove a queue": lambda redis: redis.delete("ml"),
+    "unlink a queue": lambda redis: redis.unlink("ml"),
+    "let a queue expire": lambda redis: redis.expire("ml", 1),
+    "rename a queue": lambda redis: redis.rename("ml", "etl"),
+    "overwrite a queue": lambda redis: redis.set("ml", "x"),
+    "sort a queue into its own": lambda redis: redis.sort("ml", store="etl"),
+    "fill a queue of later priority": lambda redis: redis.lpush("ml\x06\x163", "{}"),
+    "read what a worker holds": lambda redis: redis.hget("pool.ml.unacked", "x"),
+    "forget what a worker holds": lambda redis: redis.hdel("pool.ml.unacked", "x"),
+    "make what a worker holds overdue": lambda redis: redis.zadd("pool.ml.unacked_index", {"x": 0}),
+    "lock the other pool out": lambda redis: redis.set("pool.ml.unacked_mutex", "x"),
+    "unlock the other pool": lambda redis: redis.delete("pool.ml.unacked_mutex"),
+    # Its own queue it may neither remove nor overwrite, as on RabbitMQ
+    "remove its own queue": lambda redis: redis.delete("etl"),
+    "overwrite its own queue": lambda redis: redis.set("etl", "x"),
+    # Commands, answers and events
+    "command every worker": lambda redis: redis.publish(service.COMMANDS, "{}"),
+    "command one worker": lambda redis: redis.lpush("ml@host1.celery.pidbox", "{}"),
+    "remove a worker's mailbox": lambda redis: redis.delete("ml@host1.celery.pidbox"),
+    "read the scheduler's answers": lambda redis: redis.brpop("x.reply.celery.pidbox", timeout=1),
+    "remove the scheduler's answers": lambda redis: redis.delete("x.reply.celery.pidbox"),
+    "redirect answers": lambda redis: redis.sadd("_kombu.binding.reply.celery.pidbox", "x"),
+    "redirect tasks": lambda redis: redis.sadd("_kombu.binding.ml", "x"),
+    "read a binding": lambda redis: redis.smembers("_kombu.binding.ml"),
+    "listen to events": lambda redis: listen(redis, service.EVENTS),
+    "listen to everything": lambda redis: listen(redis, "*"),
+    "listen to more than commands": lambda redis: listen(redis, "/0.*"),
+    # By a script, with the rights of the one who runs it
+    "fill a queue by a script": lambda redis: redis.eval("return redis.call('lpush', KEYS[1], 'x')", 1, "ml"),
+    "fill a queue by a loaded script": lambda redis: redis.evalsha(
+        redis.script_load("return redis.call('lpush', 'ml', 'x')"), 1, "pool.etl.unacked_mutex"
+    ),
+    "load a function": lambda redis: redis.function_load("#!lua name=x\nredis.register_function('x', print)"),
+    # The server
+    **{
+        words: lambda redis, words=words: redis.execute_command(*words.split())
+        for words in [
+            *("KEYS *", "SCAN 0", "RANDOMKEY", "DBSIZE", "FLUSHALL", "FLUSHDB", "SELECT 1", "SWAPDB 0 1", "MONITOR"),
+            *("CONFIG GET *", "CONFIG SET maxmemory 1", "ACL LIST", "ACL WHOAMI", "ACL SETUSER airflow-local-etl ~*"),
+            *("CLIENT LIST", "CLIENT KILL TYPE normal", "CLIENT PAUSE 1000", "SHUTDOWN NOSAVE", "REPLICAOF NO ONE"),
+            *("INFO", "SAVE", "PSYNC ? -1", "FAILOVER", "SCRIPT FLUSH", "MIGRATE h 1 ml 0 1"),
+            *("DUMP ml", "RESTORE ml 0 x", "OBJECT ENCODING ml", "MEMORY USAGE ml", "PUBSUB CHANNELS", "TYPE ml"),
+        ]
+    },
+}
+
+
+def listen(redis: Any, pattern: str) -> None:
+    subscription = redis.pubsub()
+    subscription.psubscribe(pattern)
+    subscription.parse_response()
+
+
+@needs_server
+@pytest.mark.parametrize("attempt", ATTEMPTS.values(), ids=ATTEMPTS.keys())
+def test_a_pool_may_not(attempt: Callable[[Any], object], servers: Servers) -> None:
+    operator = client(servers.planned, "operator")
+    operator.lpush("ml", "a task")
+    operator.lpush("etl", "a task")
+    before = dump(operator)
+    try:
+        with pytest.raises(redis.ResponseError, match=r"(?i)permission|can't (run|access)"):
+            attempt(client(servers.planned, "etl"))
+        assert dump(operator) == before
+    finally:
+        operator.delete("ml", "etl")
+
+
+def dump(operator: Any) -> dict[str, object]:
+    return {
+        key: operator.dump(key) if operator.type(key) != "list" else operator.lrange(key, 0, -1)
+        for key in ("ml", "etl")
+    }
+
+
+@needs_server
+@pytest.mark.parametrize(("user", "password"), [("default", ""), ("airflow-local-etl", "of ml/+"), ("nobody", "x")])
+def test_nobody_is_let_in_with_less_than_a_password(user: str, password: str, servers: Servers) -> None:
+    with pytest.raises((redis.AuthenticationError, redis.ResponseError), match=r"WRONGPASS|NOAUTH|invalid|required"):
+        redis.Redis("127.0.0.1", servers.planned["port"], username=user, password=password).ping()
+    with pytest.raises(redis.AuthenticationError):
+        redis.Redis("127.0.0.1", servers.planned["port"]).llen("etl")
+
+
+@pytest.fixture(name="scheduler", scope="module")
+def scheduler_with_workers(servers: Servers) -> Any:
+    scheduler = application(servers, None)
+    for pool in POOLS:
+        servers.worker(pool)
+    workers_answer(servers, scheduler, len(POOLS))
+    return scheduler
+
+
+@needs_server
+def test_tasks_run_in_the_pool_of_their_queue_and_nothing_is_refused(servers: Servers, scheduler: Any) -> None:
+    operator = client(servers.planned, "operator")
+    operator.acl_log_reset()
+    for number, queue in enumerate(servers.planned["queues"]):
+        scheduler.send_task("run", args=[number], queue=queue)
+    wait_for(lambda: len(runs(servers)) == 3, "three tasks run")
+    lines = (servers.folder / "runs").read_text(encoding="utf-8").splitlines()
+    assert sorted(lines) == ["0 etl", "1 etl", "2 ml"]
+    wait_for(lambda: not operator.exists("pool.etl.unacked", "pool.ml.unacked"), "all is acknowledged")
+    assert refused(operator) == []
+
+
+def refused(operator: Any) -> list[str]:
+    return [entry["object"] for entry in operator.acl_log() if entry["object"] != "client|setinfo"]
+
+
+@needs_server
+def test_the_scheduler_commands_and_hears_every_worker(servers: Servers, scheduler: Any) -> None:
+    assert set(scheduler.control.inspect(timeout=3).ping()) == {"etl@host1", "ml@host1"}
+    awaited = {"etl@host1", "ml@host1"}
+
+    def seen(event: dict[str, Any]) -> None:
+        awaited.discard(event["hostname"])
+        receiver.should_stop = not awaited
+
+    with scheduler.connection() as connection:
+        receiver = scheduler.events.Receiver(connection, handlers={"*": seen})
+        receiver.capture(timeout=20, wakeup=False)
+    assert not awaited
+
+
+@needs_server
+def test_a_queue_moves_without_a_restart_and_another_pools_does_not(servers: Servers, scheduler: Any) -> None:
+    def queues() -> set[str]:
+        answer = scheduler.control.inspect(destination=["etl@host1"], timeout=3, limit=1).active_queues() or {}
+        return {queue["name"] for queue in answer.get("etl@host1", [])}
+
+    scheduler.control.cancel_consumer("etl", destination=["etl@host1"], reply=True, timeout=3)
+    wait_for(lambda: queues() == {"etl_highmem"}, "the queue is given up")
+    scheduler.control.add_consumer("etl", destination=["etl@host1"], reply=True, timeout=3)
+    wait_for(lambda: queues() == {"etl", "etl_highmem"}, "the queue is taken again")
+    scheduler.control.add_consumer("ml", destination=["etl@host1"], reply=True, timeout=3)
+    wait_for(lambda: "Not consuming from ml" in servers.log("etl@host1"), "another pool's queue is refused")
+    assert queues() == {"etl", "etl_highmem"}
+    before = len(runs(servers))
+    for queue in ("etl", "ml"):
+        scheduler.send_task("run", args=[7], queue=queue)
+    wait_for(lambda: len(runs(servers)) == before + 2, "both pools still work")
+
+
+@needs_server
+def test_a_pool_cannot_send_tasks_and_commands_to_another(servers: Servers, scheduler: Any) -> None:
+    stranger = application(servers, "etl")
+    with pytest.raises((redis.exceptions.NoPermissionError, OperationalError), match="permission"):
+        stranger.send_task("run", args=[9], queue="ml")
+    with pytest.raises((redis.exceptions.NoPermissionError, OperationalError), match="permission"):
+        stranger.control.broadcast("shutdown")
+    workers_answer(servers, scheduler, len(POOLS))
+
+
+@needs_server
+def test_users_that_change_meanwhile_disturb_no_running_task(servers: Servers, scheduler: Any) -> None:
+    """ACL LOAD ends every connection of Redis 7.0; the task goes on, is acknowledged, and runs once."""
+    operator = client(servers.planned, "operator")
+    scheduler.send_task("run", args=[55, 3], queue="etl")
+    wait_for(lambda: 55 in runs(servers), "the task runs")
+    operator.execute_command("ACL", "LOAD")
+    wait_for(lambda: not client(servers.planned, "operator").exists("pool.etl.unacked"), "it is acknowledged")
+    scheduler.send_task("run", args=[56], queue="etl")
+    wait_for(lambda: 56 in runs(servers), "the worker works")
+    assert runs(servers).count(55) == 1
+
+
+# --- nothing is lost, and nothing runs twice --------------------------------------------------------------------------
+
+
+@needs_server
+@pytest.mark.parametrize(("visible", "times"), [(2, 2), (30600, 1)], ids=["too short", "as planned"])
+def test_a_task_longer_than_the_visibility_timeout_runs_twice(visible: int, times: int, tmp_path: Path) -> None:
+    """As soon as another worker of the pool starts, which puts back what is overdue."""
+    port = free_port()
+    with started(tmp_path, broker(port)) as servers:
+        servers.server(port)
+        scheduler = application(servers, None)
+        servers.worker("etl", visibility_timeout=visible)
+        workers_answer(servers, scheduler, 1)
+        scheduler.send_task("run", args=[1, 15], queue="etl")
+        wait_for(lambda: runs(servers), "the task runs")
+        time.sleep(3)
+        servers.worker("etl", 2, visibility_timeout=visible)
+        workers_answer(servers, scheduler, 2)
+        operator = client(servers.planned, "operator")
+        wait_for(lambda: not operator.exists("pool.etl.unacked", "etl"), "all is done")
+        assert len(runs(servers)) == times
+
+
+@needs_server
+def test_a_server_that_was_killed_has_what_waited_and_what_was_held(tmp_path: Path) -> None:
+    """With a default user of fewer rights, Redis 7.0 would leave out what a transaction noted."""
+    port = free_port()
+    with started(tmp_path, broker(port)) as servers:
+        servers.server(port)
+        core, pool = client(servers.planned, "core"), client(servers.planned, "etl")
+        core.lpush("ml", "waits")
+        pool.pipeline().zadd("pool.etl.unacked_index", {"tag": 1}).hset("pool.etl.unacked", "tag", "held").execute()
+        time.sleep(1.5)
+        servers.kill(f"server-{port}")
+        servers.again(f"server-{port}", port, tmp_path / str(port) / "redis.conf")
+        wait_for(lambda: answers(core), "the data is loaded")
+        operator = client(servers.planned, "operator")
+        assert operator.lrange("ml", 0, -1) == ["waits"]
+        assert operator.hgetall("pool.etl.unacked") == {"tag": "held"}
+
+
+def answers(server: Any) -> bool:
+    try:
+        return bool(server.ping())
+    except redis.ConnectionError:
+        return False
+
+
+@needs_server
+def test_a_full_memory_refuses_tasks_and_throws_none_away(tmp_path: Path) -> None:
+    port = free_port()
+    with started(tmp_path, broker(port)) as servers:
+        servers.server(port, maxmemory="3mb")
+        core = client(servers.planned, "operator")
+        with pytest.raises(redis.ResponseError, match="memory"):
+            fill(core)
+        assert core.llen("etl") > 10
+        assert {len(task) for task in core.lrange("etl", 0, -1)} == {10_000}
+
+
+def fill(core: Any) -> None:
+    while core.lpush("etl", "x" * 10_000):
+        pass
+
+
+TASKS = 300
+ROUNDS = 2
+
+
+@needs_server
+def test_a_master_that_is_killed_costs_no_task(tmp_path: Path) -> None:
+    """Three servers, three Sentinels, two workers and a scheduler that sends all the time."""
+    ports, sentinels = [free_port() for _ in range(3)], [free_port() for _ in range(3)]
+    with started(tmp_path, broker(ports[0], sentinels)) as servers:
+        for port in ports:
+            servers.server(port, None if port == ports[0] else ports[0])
+        for port in sentinels:
+            servers.sentinel(port, ports[0])
+        await_all(servers, sentinels)
+        scheduler = application(servers, None)
+        for number in (1, 2):
+            servers.worker("etl", number)
+        workers_answer(servers, scheduler, 2)
+        for turn in range(ROUNDS):
+            master = int(client(servers.planned, "operator", sentinels[0]).sentinel_masters()["airflow"]["port"])
+            for number in range(TASKS):
+                if number == TASKS // 3:
+                    servers.kill(f"server-{master}")
+                scheduler.send_task("run", args=[turn * TASKS + number], queue="etl")
+                time.sleep(0.01)
+            wanted = set(range((turn + 1) * TASKS))
+            wait_for(lambda wanted=wanted: wanted <= set(runs(servers)), f"{len(wanted)} tasks run: lost some")
+            servers.again(f"server-{master}", master, tmp_path / str(master) / "redis.conf")
+            await_all(servers, sentinels)
+            assert client(servers.planned, "operator", master).info("replication")["role"] == "slave"
+        twice = len(runs(servers)) - len(set(runs(servers)))
+        assert twice <= ROUNDS, f"{twice} tasks ran twice"
+
+
+def await_all(servers: Servers, sentinels: list[int]) -> None:
+    """Wait until every Sentinel sees a master that two replicas follow."""
+
+    def sees(port: int) -> bool:
+        master = client(servers.planned, "operator", port).sentinel_masters()["airflow"]
+        place = client(servers.planned, "operator", int(master["port"]))
+        if not answers(place):
+            return False
+        good = place.info("replication").get("min_slaves_good_slaves", 0)
+        return good == 2 and master["num-slaves"] == 2 and master["num-other-sentinels"] == 2
+
+    wait_for(lambda: all(map(sees, sentinels)), "the Sentinels see a master with two replicas")
