@@ -1,0 +1,291 @@
+#!/usr/bin/python
+# Copyright: Contributors to airstack.backbone
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: redis_server
+short_description: Bring a running Redis to its settings and users
+version_added: 0.1.0
+description:
+  - Compares the settings that a running Redis has with those that it shall have, and changes those that differ without a
+    restart. That also finds what somebody has changed by hand.
+  - Loads the users from the server's aclfile, when told that it has changed.
+  - Restarts the server where nothing else will do, and waits until it serves. A master that Sentinels watch hands over
+    to a replica before. Run it with C(throttle=1), so that one server after the other restarts.
+extends_documentation_fragment:
+  - airstack.backbone.attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+options:
+  host:
+    description: The server's address.
+    type: str
+    default: 127.0.0.1
+  port:
+    description: The server's port.
+    type: int
+    default: 6379
+  user:
+    description: A user who may do everything.
+    type: str
+    required: true
+  password:
+    description: Its password.
+    type: str
+    required: true
+  settings:
+    description: Settings by their names in C(redis.conf).
+    type: dict
+    default: {}
+  secret_settings:
+    description: More of them, whose values are not shown.
+    type: dict
+    default: {}
+  load_users:
+    description: Whether the aclfile has changed. Redis before 8.0 ends its connections then, and clients come back.
+    type: bool
+    default: false
+  restart:
+    description: Whether something has changed that wants a restart.
+    type: bool
+    default: false
+  unit:
+    description: The server's unit of systemd.
+    type: str
+    default: redis-server.service
+  sentinel:
+    description: The Sentinel of the same host. Left out where there is none.
+    type: dict
+    suboptions:
+      host:
+        description: Its address.
+        type: str
+        default: 127.0.0.1
+      port:
+        description: Its port.
+        type: int
+        default: 26379
+      master_name:
+        description: What it calls the master.
+        type: str
+        required: true
+  timeout:
+    description: Seconds until the server serves.
+    type: int
+    default: 120
+author:
+  - Airstack Founders (@airstack)
+"""
+
+EXAMPLES = r"""
+- name: Bring the running Redis to its settings
+  airstack.backbone.redis_server:
+    user: airflow-prod.operator
+    password: "{{ operator_password }}"
+    settings:
+      maxmemory-policy: noeviction
+  throttle: 1
+"""
+
+RETURN = r"""
+differences:
+  description: The settings that differed, each with what it was and shall be.
+  returned: always
+  type: list
+  elements: dict
+  sample:
+    - setting: maxmemory-policy
+      was: allkeys-lru
+      wanted: noeviction
+restarted:
+  description: Whether the server was restarted.
+  returned: always
+  type: bool
+role:
+  description: V(master) or V(slave), as Redis says.
+  returned: always
+  type: str
+"""
+
+import time
+from collections.abc import Callable
+from contextlib import closing
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.airstack.backbone.plugins.module_utils._resp import Redis, Refused
+from ansible_collections.airstack.backbone.plugins.module_utils._services.redis import same
+
+POLL_SECONDS = 0.5
+
+
+class Failed(Exception):
+    """What is not as it has to be, with what to do."""
+
+
+class Server:
+    """The server and its Sentinel, as the module's options tell."""
+
+    def __init__(self, module: AnsibleModule) -> None:
+        self._module = module
+        self._options = module.params
+        self._login = (module.params["user"], module.params["password"])
+
+    def connect(self) -> Redis:
+        return Redis(self._options["host"], self._options["port"], self._login)
+
+    def wait(self, happened: Callable[[Redis], Any], what: str) -> None:
+        """Until it is so. Raises Failed with what was found last."""
+        deadline = time.monotonic() + self._options["timeout"]
+        place = f"{self._options['host']}:{self._options['port']}"
+        while True:
+            try:
+                with closing(self.connect()) as redis:
+                    if happened(redis):
+                        return
+                    found = "it is not so far"
+            except (Refused, *Redis.UNANSWERED) as error:
+                found = str(error) or type(error).__name__
+            if time.monotonic() > deadline:
+                raise Failed(f"{what} at {place}: {found}. Look at `journalctl -u {self._options['unit']}`")
+            time.sleep(POLL_SECONDS)
+
+    def differences(self, redis: Redis, wanted: dict[str, str]) -> list[dict[str, str]]:
+        found = redis.settings(*wanted)
+        unknown = [name for name in wanted if name not in found]
+        if unknown:
+            raise Failed(f"Redis knows no setting {', '.join(unknown)}: take it out of airflow_broker_settings")
+        return [
+            {"setting": name, "was": found[name], "wanted": value}
+            for name, value in wanted.items()
+            if not same(found[name], value)
+        ]
+
+    def apply(self, redis: Redis, difference: dict[str, str]) -> bool:
+        """Whether it could be changed while the server runs. Raises Failed where Redis takes no such value."""
+        try:
+            redis.call("CONFIG", "SET", difference["setting"], difference["wanted"])
+        except Refused as error:
+            if "immutable" in str(error):
+                return False
+            raise Failed(f"{difference['setting']}: Redis refuses the value ({error})") from error
+        return True
+
+    def restart(self) -> None:
+        """Restart the server; a master hands over before, as long as a replica is there to take it."""
+        if self._options["sentinel"]:
+            self._hand_over()
+        self._module.run_command(["systemctl", "restart", self._options["unit"]], check_rc=True)
+        self.wait(serves, "Redis does not serve after its restart")
+
+    def _hand_over(self) -> None:
+        try:
+            with closing(self.connect()) as redis:
+                state = redis.info("replication")
+        except (Refused, *Redis.UNANSWERED):
+            return
+        if state["role"] != "master" or state["connected_slaves"] == "0":
+            return
+        sentinel = self._options["sentinel"]
+        with closing(Redis(sentinel["host"], sentinel["port"], self._login)) as asked:
+            asked.call("SENTINEL", "FAILOVER", sentinel["master_name"])
+        self.wait(lambda redis: redis.info("replication")["role"] == "slave", "the master does not hand over")
+
+
+def serves(redis: Redis) -> bool:
+    """Whether it has its data, and as a replica its master."""
+    if redis.info("persistence").get("loading", "0") != "0":
+        return False
+    state = redis.info("replication")
+    return state["role"] == "master" or state["master_link_status"] == "up"
+
+
+def run(module: AnsibleModule) -> dict[str, Any]:
+    """Do what the options ask for."""
+    options = module.params
+    server = Server(module)
+    secret = set(options["secret_settings"])
+    wanted = {name: str(value) for name, value in {**options["settings"], **options["secret_settings"]}.items()}
+    wants_restart = options["restart"]
+    try:
+        redis = server.connect()
+    except Refused as error:
+        # The aclfile has passwords that the running server has not read.
+        if not options["load_users"] and not wants_restart:
+            raise Failed(f"Redis does not let {options['user']} in ({error}): restart {options['unit']}") from error
+        differences, wants_restart = [], True
+    else:
+        with closing(redis):
+            differences = server.differences(redis, wanted)
+            if not module.check_mode:
+                stubborn = [each for each in differences if not server.apply(redis, each)]
+                wants_restart = wants_restart or bool(stubborn)
+                if options["load_users"] and not wants_restart:
+                    redis.call("ACL", "LOAD")
+    if wants_restart and not module.check_mode:
+        server.restart()
+    shown = [
+        {**each, "was": "other", "wanted": "(secret)"} if each["setting"] in secret else each for each in differences
+    ]
+    return {
+        "changed": bool(differences) or options["load_users"] or wants_restart,
+        "differences": shown,
+        "restarted": wants_restart and not module.check_mode,
+        "role": role(server),
+        "diff": {
+            key: "".join(f"{each['setting']} {each[key_of]}\n" for each in shown)
+            for key, key_of in {"before": "was", "after": "wanted"}.items()
+        },
+    }
+
+
+def role(server: Server) -> str:
+    """What the server is now; empty where it does not tell."""
+    try:
+        with closing(server.connect()) as redis:
+            return redis.info("replication")["role"]
+    except (Refused, *Redis.UNANSWERED):
+        return ""
+
+
+def main() -> None:
+    sentinel = {
+        "host": {"type": "str", "default": "127.0.0.1"},
+        "port": {"type": "int", "default": 26379},
+        "master_name": {"type": "str", "required": True},
+    }
+    module = AnsibleModule(
+        argument_spec={
+            "host": {"type": "str", "default": "127.0.0.1"},
+            "port": {"type": "int", "default": 6379},
+            "user": {"type": "str", "required": True},
+            "password": {"type": "str", "required": True, "no_log": True},
+            "settings": {"type": "dict", "default": {}},
+            "secret_settings": {"type": "dict", "default": {}, "no_log": True},
+            "load_users": {"type": "bool", "default": False},
+            "restart": {"type": "bool", "default": False},
+            "unit": {"type": "str", "default": "redis-server.service"},
+            "sentinel": {"type": "dict", "options": sentinel},
+            "timeout": {"type": "int", "default": 120},
+        },
+        supports_check_mode=True,
+    )
+    place = f"{module.params['host']}:{module.params['port']}"
+    try:
+        module.exit_json(**run(module))
+    except Failed as problem:
+        module.fail_json(msg=str(problem))
+    except (Refused, *Redis.UNANSWERED) as error:
+        module.fail_json(
+            msg=f"Redis at {place} does not answer as it has to ({error}): look at `journalctl -u {module.params['unit']}`"
+        )
+
+
+if __name__ == "__main__":
+    main()
