@@ -61,6 +61,11 @@ def test_celery_is_one_that_the_provider_can_import(lock: Path) -> None:
     assert (int(major), int(minor)) < (5, 7)
 
 
+def test_a_worker_can_consume_from_each_kind_of_broker(lock: Path) -> None:
+    """SQS: kombu asks through pycurl, signed by boto3."""
+    assert {"amqp", "redis", "boto3", "pycurl"} <= set(requirements(lock))
+
+
 def test_the_lock_fits_the_first_patch_release_of_its_python() -> None:
     # Debian 12 has Python 3.11.2, and from 3.11.3 on aiohttp and redis do without this package.
     assert "async-timeout" in requirements(ROLE / "files" / "locks" / "airflow-3.3.2-python-3.11.txt")
