@@ -1,0 +1,31 @@
+# Copyright: Contributors to airstack.backbone
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The broker in SQS, out of the plan and what there is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ansible_collections.airstack.backbone.plugins.module_utils._services import sqs
+
+
+def sqs_state(plan: Mapping[str, Any], seen: Mapping[str, Any], kms_key: str = "") -> dict[str, Any]:
+    """What there is of the broker, held against the plan."""
+    differences = sqs.differences(plan, seen, kms_key)
+    return {
+        "problems": sqs.problems(plan, seen, kms_key),
+        "differences": [each["message"] for each in differences],
+        "differing": sorted({each["queue"] for each in differences}),
+        "removable": sqs.removable(plan, seen),
+        "kept": sqs.kept(plan, seen),
+        "stale_policies": sqs.stale_policies(plan, seen),
+    }
+
+
+class FilterModule:
+    """Filters over the plan."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Names of the filters, as playbooks use them."""
+        return {"sqs_queues": sqs.queues, "sqs_policies": sqs.policies, "sqs_state": sqs_state}
