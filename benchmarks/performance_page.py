@@ -1,6 +1,6 @@
 # Copyright: Contributors to airstack.backbone
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""docs/performance.md: each benchmark owns one section of it, between two markers, and rewrites just that."""
+"""docs/performance.md, and other pages with figures: a benchmark owns a section, between two markers, and rewrites it."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in [header, align, *listed])
 
 
-def write(section: str, command: str, text: str) -> None:
+def write(section: str, command: str, text: str, page: Path = PAGE) -> None:
     """Put the text, below the command that gave it, into the section of the page."""
     begin, end = f"<!-- {section}: begin -->", f"<!-- {section}: end -->"
     machine = f"`{command}`, on {os.cpu_count()} cores."
     block = f"{begin}\n{machine}\n\n{text.strip()}\n{end}"
-    page = PAGE.read_text(encoding="utf-8")
+    content = page.read_text(encoding="utf-8")
     pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
-    if not pattern.search(page):
-        raise SystemExit(f"{PAGE.relative_to(ROOT)} has no section {section}: add its two markers")
-    PAGE.write_text(pattern.sub(lambda _match: block, page), encoding="utf-8")
+    if not pattern.search(content):
+        raise SystemExit(f"{page.relative_to(ROOT)} has no section {section}: add its two markers")
+    page.write_text(pattern.sub(lambda _match: block, content), encoding="utf-8")
     print(text)
 
 

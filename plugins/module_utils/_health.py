@@ -9,7 +9,7 @@
 - login: None, or why no token was given; is_refused tells a wrong password from an API that does not answer
 - jobs, dags, import_errors: lists as the REST API gives them, or None where it was not asked
 - queues: {name: {consumers, messages} or {error}}, {"": {error}} where the broker does not answer, None where it was
-  not asked
+  not asked; consumers None where the broker does not know them; of SQS also {attributes}, and its queue of dead letters
 - releases: {source: {release, published, dag_files}} as the DAG storage holds them, release None where there is none,
   published in seconds since the epoch, dag_files those that define a DAG; None where this host does not hold the storage
 """
@@ -21,6 +21,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
+
+from ansible_collections.airstack.backbone.plugins.module_utils._services import sqs
 
 ERROR = "error"
 WARNING = "warning"
@@ -79,7 +81,7 @@ def report(plan: Mapping[str, Any], seen: Mapping[str, Any], findings: list[Find
         "findings": [asdict(finding) for finding in findings],
         "apis": [_shown_api(api) for api in seen["apis"]],
         "components": {kind: _shown_component(kind, plan, seen) for kind in HEARTBEATS},
-        "queues": {name: answer for name, answer in (seen["queues"] or {}).items() if name},
+        "queues": {name: _shown_queue(answer) for name, answer in (seen["queues"] or {}).items() if name},
         "sources": {source["name"]: _shown_source(source["name"], seen) for source in plan["sources"]},
     }
     return {**shown, "summary": _summary(plan, seen, shown)}
@@ -145,7 +147,7 @@ def _queues(plan: Mapping[str, Any], seen: Mapping[str, Any]) -> Iterator[Findin
         return
     if "" in answers:
         broker = plan["broker"]
-        where = f"{broker['host']}:{broker['port']}"
+        where = f"{broker['host']}:{broker['port']}" if "host" in broker else f"SQS in {broker['region']}"
         yield Finding("broker", f"{where} does not answer ({answers['']['error']})", "look at the broker's own log")
         return
     for queue, workers in consumers(plan).items():
@@ -155,12 +157,32 @@ def _queues(plan: Mapping[str, Any], seen: Mapping[str, Any]) -> Iterator[Findin
         advice = f"look at `journalctl -u {units.replace(', ', ' -u ')}` on {', '.join(hosts)}"
         if "error" in answer:
             yield Finding(f"queue {queue}", f"the broker says: {answer['error']}", advice)
+        elif answer["consumers"] is None:
+            continue
         elif answer["consumers"] == 0:
             waiting = f", and {answer['messages']} tasks wait" if answer["messages"] else ""
             yield Finding(f"queue {queue}", f"no worker consumes it{waiting}", advice)
         elif answer["consumers"] < len(hosts):
             found = f"{answer['consumers']} of {len(hosts)} workers consume it"
             yield Finding(f"queue {queue}", found, advice, severity=WARNING)
+    if plan["broker"].get("kind") == "sqs":
+        yield from _sqs_queues(plan, answers)
+
+
+def _sqs_queues(plan: Mapping[str, Any], answers: Mapping[str, Any]) -> Iterator[Finding]:
+    """Attributes that are otherwise than planned, and messages that no worker could finish."""
+    broker = plan["broker"]
+    found = {broker["names"].get(name, name): answer.get("attributes") for name, answer in answers.items()}
+    for difference in sqs.timing(plan, {name: attributes for name, attributes in found.items() if attributes}):
+        yield Finding(f"queue {difference['queue']}", difference["said"], difference["advice"], is_final=True)
+    dead = answers.get(broker["dead_letters"], {}).get("messages")
+    if dead:
+        yield Finding(
+            f"queue {broker['dead_letters']}",
+            f"{_count(dead, 'message')} that {broker['receives']} deliveries brought to no end",
+            "look at what killed their workers, then empty the queue",
+            severity=WARNING,
+        )
 
 
 def _sources(plan: Mapping[str, Any], seen: Mapping[str, Any]) -> Iterator[Finding]:
@@ -237,6 +259,13 @@ def consumers(plan: Mapping[str, Any]) -> dict[str, dict[str, list[str]]]:
     return found
 
 
+def counted(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """What SQS's attributes of a queue say of it."""
+    if "error" in attributes:
+        return dict(attributes)
+    return {"consumers": None, "messages": int(attributes[sqs.MESSAGES[0]]), "attributes": dict(attributes)}
+
+
 def last_line(trace: str) -> str:
     """What a traceback says in the end: its last line that is not empty."""
     lines = [line.strip() for line in trace.splitlines() if line.strip()]
@@ -308,6 +337,10 @@ def _shown_component(kind: str, plan: Mapping[str, Any], seen: Mapping[str, Any]
     }
 
 
+def _shown_queue(answer: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in answer.items() if key != "attributes"}
+
+
 def _shown_source(name: str, seen: Mapping[str, Any]) -> dict[str, Any]:
     release = _release(name, seen)
     return {
@@ -323,9 +356,10 @@ def _summary(plan: Mapping[str, Any], seen: Mapping[str, Any], shown: Mapping[st
         return f"Airflow {plan['airflow_version']} of {plan['environment']}: {_count(errors, 'problem')}"
     dags = sum(source["dags"] for source in shown["sources"].values())
     workers = sum(len(pool["hosts"]) for pool in plan["pools"])
-    queues = (
-        "its queues were not asked" if seen["queues"] is None else f"{_count(len(shown['queues']), 'queue')} consumed"
-    )
+    queues = "its queues were not asked"
+    if seen["queues"] is not None:
+        is_known = all(queue.get("consumers") is not None for queue in shown["queues"].values())
+        queues = f"{_count(len(shown['queues']), 'queue')} {'consumed' if is_known else 'there, to be consumed'}"
     return (
         f"Airflow {plan['airflow_version']} of {plan['environment']} is healthy: "
         f"{_count(len(shown['apis']), 'API server')}; "

@@ -14,8 +14,8 @@ description:
   - Everything that is wrong is returned at once, each with what to do. A platform that is not healthy is no failure of
     this module.
   - Waits until all is well, until what is wrong is nothing that time would mend, or until O(timeout).
-  - Changes nothing. The broker is asked by passive declarations of its queues, which any RabbitMQ answers, one that a
-    cloud manages included.
+  - Changes nothing. RabbitMQ is asked by passive declarations of its queues, which any of them answers, one that a cloud
+    manages included; SQS by the attributes of its queues, each of which is named that is otherwise than planned.
 extends_documentation_fragment:
   - airstack.backbone.attributes
   - airstack.backbone.attributes.info
@@ -31,14 +31,15 @@ options:
   broker:
     description:
       - The broker's endpoint, as the role airflow_broker gives it. The one in O(plan) when left out.
-      - With another C(scheme) than C(amqp) and C(amqps), the consumers of queues are not looked at.
+      - With C(sqs), the queues are asked for their messages and their timeouts; SQS does not know who consumes them.
+      - With another C(scheme) than C(amqp), C(amqps) and C(sqs), the queues are not looked at.
     type: dict
   broker_password:
-    description: The password of the broker's C(user).
+    description: The password of the broker's C(user). Empty where there is no user, because the machine's role serves.
     type: str
     required: true
   python:
-    description: An interpreter that has C(amqp), as the environment of an Airflow core with C(celery) has.
+    description: An interpreter that has C(amqp) or, for SQS, C(boto3), as the environment of an Airflow core with C(celery) has.
     type: path
     default: /opt/airflow/core/current/bin/python
   timeout:
@@ -123,7 +124,7 @@ health:
       description: Status, latest heartbeat, number of those running and planned hosts of each kind of component.
       type: dict
     queues:
-      description: Consumers and waiting messages of each queue.
+      description: Consumers and waiting messages of each queue; C(consumers) is null where the broker does not know them.
       type: dict
     sources:
       description: Published release, number of DAGs and of import errors of each source.
@@ -150,11 +151,12 @@ import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.airstack.backbone.plugins.module_utils import _amqp, _health
+from ansible_collections.airstack.backbone.plugins.module_utils import _amqp, _health, _sqs
 from ansible_collections.airstack.backbone.plugins.module_utils._api import ANSWER_SECONDS, PAGE, Api, Refused, reason
 
 POLL_SECONDS = 2
@@ -205,23 +207,49 @@ class Look:
             return {**unknown, "login": login}
 
     def _queues(self) -> dict[str, Any] | None:
-        if self._broker["scheme"] not in ("amqp", "amqps"):
+        scheme = self._broker["scheme"]
+        program: ModuleType
+        if scheme in ("amqp", "amqps"):
+            program, asked = _amqp, self._asked_of_amqp()
+        elif scheme == "sqs":
+            program, asked = _sqs, self._asked_of_sqs()
+        else:
             return None
-        python = self._module.params["python"]
-        if not os.access(python, os.X_OK):
-            return {"": {"error": f"{python} is not there, which would ask it"}}
-        asked = {
+        answer = self._ask(program, {**asked, "seconds": ANSWER_SECONDS})
+        if "error" in answer:
+            return {"": answer}
+        queues: dict[str, Any] = answer["queues"]
+        return {name: _health.counted(queue) for name, queue in queues.items()} if scheme == "sqs" else queues
+
+    def _asked_of_amqp(self) -> dict[str, Any]:
+        return {
             **{key: self._broker[key] for key in ("host", "port", "vhost", "user")},
             "password": self._module.params["broker_password"],
             "is_tls": self._broker["scheme"] == "amqps",
-            "seconds": ANSWER_SECONDS,
             "queues": list(_health.consumers(self._plan)),
         }
-        code, output, error = self._module.run_command([python, "-c", inspect.getsource(_amqp)], data=json.dumps(asked))
+
+    def _asked_of_sqs(self) -> dict[str, Any]:
+        broker = self._broker
+        dead = f"{next(iter(broker['urls'].values())).rpartition('/')[0]}/{broker['dead_letters']}"
+        return {
+            **{key: broker[key] for key in ("region", "endpoint_url", "user")},
+            "password": self._module.params["broker_password"] or None,
+            "urls": {**broker["urls"], broker["dead_letters"]: dead},
+        }
+
+    def _ask(self, program: ModuleType, asked: dict[str, Any]) -> dict[str, Any]:
+        """The answer of a program that an interpreter with a client runs."""
+        python = self._module.params["python"]
+        if not os.access(python, os.X_OK):
+            return {"error": f"{python} is not there, which would ask it"}
+        code, output, error = self._module.run_command(
+            [python, "-c", inspect.getsource(program)], data=json.dumps(asked)
+        )
         if code != 0:
-            return {"": {"error": _health.last_line(error)}}
+            return {"error": _health.last_line(error)}
         answer: dict[str, Any] = json.loads(output)
-        return {"": answer} if "error" in answer else answer["queues"]
+        return answer
 
     def _releases(self) -> dict[str, Any] | None:
         storage = Path(self._plan["dag_storage"]["path"])

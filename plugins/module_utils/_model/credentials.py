@@ -44,9 +44,10 @@ def broker_url(endpoint: Mapping[str, Any], user: str, password: str) -> str:
     return ";".join(_url(place, user, password, endpoint["vhost"]) for place in places)
 
 
-def sqs_url(user: str | None, secret: str) -> str:
-    """Celery's address of SQS: with the keys, or without any where the machine's role serves."""
-    return f"sqs://{quote(user, safe='')}:{quote(secret, safe='')}@" if user else "sqs://"
+def sqs_url(user: str | None, secret: str, endpoint_url: str | None) -> str:
+    """Celery's address of SQS: with the keys, or without any where the machine's role serves; AWS's own has no place."""
+    keys = f"{quote(user, safe='')}:{quote(secret, safe='')}@" if user else ""
+    return f"sqs://{keys}{endpoint_url.partition('://')[2] if endpoint_url else ''}"
 
 
 def _url(endpoint: Mapping[str, Any], user: str, password: str, path: str) -> str:
@@ -69,7 +70,7 @@ def _broker(wanted: _Wanted) -> str:
     user = next((pool for pool in endpoint["pools"] if pool["name"] == wanted.component["pool"]), endpoint)
     secret = wanted.secrets[user["secret"]] if user["secret"] else ""
     if endpoint["scheme"] == "sqs":
-        return sqs_url(user["user"], secret)
+        return sqs_url(user["user"], secret, endpoint["endpoint_url"])
     return broker_url(endpoint, user["user"] or "", secret)
 
 

@@ -162,6 +162,8 @@ def _sqs_transport(broker: Mapping[str, Any], known: Mapping[str, Any]) -> Setti
         "wait_time_seconds": str(SQS_WAIT),
         "predefined_queues": json.dumps({queue: {"url": url} for queue, url in broker["urls"].items()}),
     }
+    if broker["endpoint_url"]:
+        options["is_secure"] = str(broker["endpoint_url"].startswith("https://"))
     return {"celery_broker_transport_options": options}
 
 

@@ -133,24 +133,26 @@ def problems(plan: Mapping[str, Any], seen: Mapping[str, Any], kms_key: str = ""
 def differences(plan: Mapping[str, Any], seen: Mapping[str, Any], kms_key: str = "") -> list[dict[str, Any]]:
     """Where the real queues are otherwise than planned.
 
-    Each: queue (SQS's name), attribute (None: the queue is not there), found, wanted, message for a person.
+    Each: queue (SQS's name), attribute (None: the queue is not there), said, advice, and message, which is all of it.
     """
     made = []
     for wanted in queues(plan, kms_key):
         queue = seen["queues"].get(wanted["name"])
         if queue is None:
-            made.append(
-                {
-                    "queue": wanted["name"],
-                    "attribute": None,
-                    "found": None,
-                    "wanted": None,
-                    "message": f"queue {wanted['name']} is not there: site.yml makes it",
-                }
-            )
+            made.append(_told(wanted["name"], None, "it is not there", "site.yml makes it"))
             continue
         made += [_difference(wanted["name"], *each) for each in _differing(wanted, queue)]
     return made
+
+
+def timing(plan: Mapping[str, Any], attributes: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The differences of the queues that are there, as far as they decide how often a task runs.
+
+    attributes: SQS's own by the queue's name. They are all that Airflow's components may see.
+    """
+    seen = {"queues": {name: {"attributes": each, "tags": {}} for name, each in attributes.items()}}
+    decisive = ("VisibilityTimeout", "MessageRetentionPeriod", "RedrivePolicy")
+    return [each for each in differences(plan, seen) if each["attribute"] in decisive]
 
 
 def removable(plan: Mapping[str, Any], seen: Mapping[str, Any]) -> list[str]:
@@ -198,10 +200,10 @@ def _differing(wanted: Mapping[str, Any], queue: Mapping[str, Any]) -> Iterable[
         found = json.loads(attributes.get(name) or "{}")
         if key in wanted and _plain(found) != _plain(wanted[key]):
             yield name, found, wanted[key]
-    key = wanted.get("kms_master_key_id")
-    if key and attributes.get("KmsMasterKeyId") != key:
-        yield "KmsMasterKeyId", attributes.get("KmsMasterKeyId"), key
-    if not key and attributes.get("SqsManagedSseEnabled") == "false" and not attributes.get("KmsMasterKeyId"):
+    kms_key, found_key = wanted.get("kms_master_key_id"), attributes.get("KmsMasterKeyId")
+    if kms_key and found_key != kms_key:
+        yield "KmsMasterKeyId", found_key, kms_key
+    if not kms_key and not found_key and attributes.get("SqsManagedSseEnabled") == "false":
         yield "SqsManagedSseEnabled", "false", "true"
     for tag, value in wanted["tags"].items():
         if queue["tags"].get(tag) != value:
@@ -222,13 +224,17 @@ def _difference(queue: str, attribute: str, found: Any, wanted: Any) -> dict[str
         else "site.yml sets it"
     )
     because = _CONSEQUENCES.get(attribute, "its messages are not encrypted")
-    message = f"queue {queue}: {attribute} is {_shown(attribute, found)}, and the plan has {_shown(attribute, wanted)}"
+    said = f"{attribute} is {_shown(attribute, found)}, and the plan has {_shown(attribute, wanted)}: {because}"
+    return _told(queue, attribute, said, advice)
+
+
+def _told(queue: str, attribute: str | None, said: str, advice: str) -> dict[str, Any]:
     return {
         "queue": queue,
         "attribute": attribute,
-        "found": found,
-        "wanted": wanted,
-        "message": f"{message}. {because[0].upper()}{because[1:]}; {advice}",
+        "said": said,
+        "advice": advice,
+        "message": f"queue {queue}: {said}; {advice}",
     }
 
 

@@ -124,6 +124,24 @@ def test_sqs_is_reached_by_the_addresses_of_its_queues_without_remote_control(
     assert not [secret for secret in planned["secrets"] if secret["name"].startswith("broker")]
 
 
+@pytest.mark.parametrize(("scheme", "is_secure"), [("https", "True"), ("http", "False")])
+def test_sqs_is_asked_at_an_endpoint_of_ones_own(
+    variables: Variables, inventory: Inventory, scheme: str, is_secure: str
+) -> None:
+    endpoint = {"airflow_broker_endpoint_url": f"{scheme}://sqs.internal:4566", "airflow_broker_users": {"etl": "AKIA"}}
+    planned = made({**variables, **SQS, **endpoint}, with_broker(inventory))
+    assert urls(planned) == {
+        "scheduler": "sqs://sqs.internal:4566",
+        "worker-etl": "sqs://AKIA:p%2Fw@sqs.internal:4566",
+        "worker-ml": "sqs://sqs.internal:4566",
+    }
+    options = transport(planned, "worker")
+    assert options["is_secure"] == is_secure
+    assert json.loads(options["predefined_queues"])["ml"] == {
+        "url": f"{scheme}://sqs.internal:4566/123456789012/airflow-local-ml"
+    }
+
+
 def test_sqs_keys_are_given_and_not_made(variables: Variables, inventory: Inventory) -> None:
     users = {"core": "AKIACORE", "etl": "AKIAETL"}
     planned = made({**variables, **SQS, "airflow_broker_users": users}, with_broker(inventory))

@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 from airflow.providers.celery.executors.default_celery import DEFAULT_CELERY_CONFIG
 from airflow.providers.common.compat.sdk import conf
+from kombu.transport import TRANSPORT_ALIASES
 
 from . import redis_transport
 
@@ -103,9 +104,21 @@ def _sentinel_options(url: str) -> dict[str, Any]:
     return {"sentinel_kwargs": {**login, **waits}}
 
 
+def with_sqs(config: dict[str, Any]) -> dict[str, Any]:
+    """Return ``config`` with the package's own way to SQS, if that is its broker."""
+    if not config["broker_url"].startswith("sqs://"):
+        return config
+    TRANSPORT_ALIASES["sqs"] = "airflow_backbone.celery_sqs:Transport"
+    return {
+        **config,
+        "worker_consumer": "airflow_backbone.celery_sqs:SqsConsumer",
+        "worker_enable_remote_control": False,
+    }
+
+
 def of(config: dict[str, Any], pool: str | None) -> dict[str, Any]:
     """Return ``config`` as a worker of the pool has it, or as the scheduler where there is no pool."""
-    return with_redis(with_pool(with_quorum_queues(config), pool), pool)
+    return with_sqs(with_redis(with_pool(with_quorum_queues(config), pool), pool))
 
 
 CELERY_CONFIG = {

@@ -1,0 +1,280 @@
+# Copyright: Contributors to airstack.backbone
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""How often one task runs on RabbitMQ, Redis and SQS, with a patience of the broker that is shorter than it, and with the plan's.
+
+Each broker is a real one on loopback, and moto's server for SQS. The task takes longer than the minute after which
+RabbitMQ looks for what is overdue. A worker that ends is started again, as systemd does. It takes four minutes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from performance_page import ROOT, table, write
+
+sys.path.insert(0, str(ROOT / ".ansible" / "collections"))
+
+from celery import Celery
+
+from ansible_collections.airstack.backbone.plugins.module_utils._model import timeouts
+from ansible_collections.airstack.backbone.plugins.module_utils._model.durations import spell
+from ansible_collections.airstack.backbone.tests.unit.services import aws
+
+PAGE = ROOT / "docs" / "brokers.md"
+RABBITMQ = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
+"""The program itself: the one on PATH changes to another user."""
+
+TASK_SECONDS = 80
+SHORT_SECONDS = 30
+WATCHED_SECONDS = 200
+START_SECONDS = 120
+PROCESSES = 4
+QUEUE = "etl"
+
+
+class Broker(NamedTuple):
+    """url and options: what Celery is told. config: more of Celery's settings."""
+
+    url: str
+    options: dict[str, Any]
+    config: dict[str, Any]
+
+
+class Trial(NamedTuple):
+    """A broker with one patience, in seconds. rounds: how often the task began."""
+
+    name: str
+    kind: str
+    seconds: int
+    ran: int
+
+
+def application(broker: Broker) -> Celery:
+    """Celery as Airflow sets it up: a message is acknowledged when its task ends, and none is fetched beforehand."""
+    app = Celery("brokers", broker=broker.url, set_as_current=False)
+    app.conf.update(
+        accept_content=["json"],
+        broker_connection_retry_on_startup=True,
+        broker_transport_options=broker.options,
+        task_acks_late=True,
+        task_default_queue=QUEUE,
+        task_ignore_result=True,
+        worker_prefetch_multiplier=1,
+        **broker.config,
+    )
+
+    @app.task(name="run")
+    def run() -> None:
+        with Path(os.environ["BENCH_RAN"]).open("a", encoding="utf-8") as ran:
+            ran.write(f"{time.time()}\n")
+        time.sleep(TASK_SECONDS)
+
+    return app
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        return int(bound.getsockname()[1])
+
+
+def wait(is_so: Callable[[], bool], what: str) -> None:
+    """Wait until it is so.
+
+    :raises SystemExit: it did not come
+    """
+    deadline = time.monotonic() + START_SECONDS
+    while not is_so():
+        if time.monotonic() > deadline:
+            raise SystemExit(f"{what} did not come within {START_SECONDS} s")
+        time.sleep(0.2)
+
+
+@contextlib.contextmanager
+def process(command: list[str], folder: Path, environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """A program of this benchmark, which ends with it; what it says is in `log`."""
+    with (folder / "log").open("ab") as log:
+        found = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True)
+    try:
+        yield found
+    finally:
+        for ending in (signal.SIGTERM, signal.SIGKILL):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(found.pid, ending)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                found.wait(20)
+
+
+@contextlib.contextmanager
+def rabbitmq(folder: Path, seconds: int) -> Iterator[Broker]:
+    """A node with this consumer_timeout."""
+    port, mapper = free_port(), free_port()
+    (folder / "plugins").write_text("[].\n", encoding="utf-8")
+    (folder / "rabbitmq.conf").write_text(
+        f"listeners.tcp.1 = 127.0.0.1:{port}\nconsumer_timeout = {seconds * 1000}\n"
+        "vm_memory_high_watermark.absolute = 1GB\ndisk_free_limit.absolute = 50MB\n",
+        encoding="utf-8",
+    )
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(folder),
+        "LANG": "C.UTF-8",
+        "ERL_EPMD_PORT": str(mapper),
+        "ERL_EPMD_ADDRESS": "127.0.0.1",
+        "RABBITMQ_NODENAME": f"bench{port}@localhost",
+        "RABBITMQ_DIST_PORT": str(free_port()),
+        "RABBITMQ_MNESIA_BASE": str(folder / "data"),
+        "RABBITMQ_LOG_BASE": str(folder / "logs"),
+        "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),
+        "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "plugins"),
+        "RABBITMQ_CONF_ENV_FILE": str(folder / "none"),
+        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+sbwt none +sbwtdcpu none +sbwtdio none +S 1:1",
+    }
+    with process([str(RABBITMQ)], folder, environment):
+        try:
+            wait(lambda: "completed with" in (folder / "log").read_text(encoding="utf-8"), "RabbitMQ")
+            yield Broker(f"amqp://guest:guest@127.0.0.1:{port}//", {}, {"task_default_queue_type": "quorum"})
+        finally:
+            subprocess.run(
+                [shutil.which("epmd") or "epmd", "-port", str(mapper), "-kill"], check=False, capture_output=True
+            )
+
+
+@contextlib.contextmanager
+def redis(folder: Path, seconds: int) -> Iterator[Broker]:
+    """A server; the patience is its clients'."""
+    port = free_port()
+    command = ["redis-server", "--bind", "127.0.0.1", "--port", str(port), "--save", "", "--dir", str(folder)]
+    with process(command, folder, dict(os.environ)):
+        wait(lambda: "Ready to accept" in (folder / "log").read_text(encoding="utf-8"), "Redis")
+        yield Broker(f"redis://127.0.0.1:{port}/0", {"visibility_timeout": seconds}, {})
+
+
+@contextlib.contextmanager
+def sqs(_folder: Path, seconds: int) -> Iterator[Broker]:
+    """A queue with this VisibilityTimeout; what Celery is told is the plan's in any case, and changes nothing."""
+    attributes = {"VisibilityTimeout": str(seconds)}
+    with aws.running() as server:
+        # moto's servers in one process have the same queues.
+        url = server.client("sqs").create_queue(QueueName=f"{QUEUE}-{seconds}", Attributes=attributes)["QueueUrl"]
+        options = {
+            "region": aws.REGION,
+            "visibility_timeout": patience("sqs"),
+            "wait_time_seconds": 5,
+            "predefined_queues": {QUEUE: {"url": url}},
+            "is_secure": False,
+        }
+        config = {"worker_enable_remote_control": False}
+        yield Broker(f"sqs://{aws.ADMINISTRATOR}:{aws.SECRET}@127.0.0.1:{server.port}", options, config)
+
+
+KINDS = {"RabbitMQ": ("amqp", rabbitmq), "Redis": ("redis", redis), "SQS": ("sqs", sqs)}
+
+
+def patience(kind: str) -> int:
+    """Seconds that the plan gives a broker for this task."""
+    seconds: int = timeouts.solve(TASK_SECONDS, kind)[timeouts.PATIENCE[kind].name]["seconds"]
+    return seconds
+
+
+def worker(broker: Broker, folder: Path, until: Callable[[], bool]) -> None:
+    """A worker, started again where it ends."""
+    environment = {
+        **os.environ,
+        "BENCH_BROKER": json.dumps(broker),
+        "BENCH_RAN": str(folder / "ran"),
+        "PYTHONPATH": str(Path(__file__).parent),
+    }
+    command = [sys.executable, "-m", "celery", "--app", "bench_brokers", "worker", "-O", "fair"]
+    command += ["--queues", QUEUE, "--concurrency", str(PROCESSES), "--without-gossip", "--without-mingle"]
+    while not until():
+        with process(command, folder, environment) as running:
+            while running.poll() is None and not until():
+                time.sleep(0.2)
+            if until():
+                os.killpg(running.pid, signal.SIGKILL)
+
+
+def trial(name: str, seconds: int, folder: Path, found: list[Trial]) -> None:
+    """Count how often one task begins while it is watched."""
+    kind, server = KINDS[name]
+    folder.mkdir()
+    (folder / "worker").mkdir()
+    ran = folder / "worker" / "ran"
+    with server(folder, seconds) as broker:
+        application(broker).send_task("run")
+        ends: list[float] = []
+        working = threading.Thread(
+            target=worker, args=(broker, folder / "worker", lambda: bool(ends) and time.monotonic() > ends[0])
+        )
+        working.start()
+        try:
+            wait(ran.exists, f"The first run on {name}")
+            ends.append(time.monotonic() + WATCHED_SECONDS)
+        finally:
+            ends.append(0.0)
+            working.join()
+    found.append(Trial(name, kind, seconds, len(ran.read_text(encoding="utf-8").split())))
+    print(found[-1])
+
+
+def missing() -> list[str]:
+    """Programs and packages that are not here."""
+    found = {
+        "RabbitMQ": RABBITMQ.exists(),
+        "Redis": shutil.which("redis-server") is not None,
+        **{f"Python's {name}": find_spec(name) is not None for name in ("redis", "pycurl", "moto")},
+    }
+    return [name for name, is_there in found.items() if not is_there]
+
+
+def measure(folder: Path) -> list[Trial]:
+    """All trials at once: their tasks sleep."""
+    found: list[Trial] = []
+    with contextlib.ExitStack() as stack:
+        for at, (name, (kind, _server)) in enumerate(KINDS.items()):
+            for seconds in (SHORT_SECONDS, patience(kind)):
+                thread = threading.Thread(target=trial, args=(name, seconds, folder / f"{at}-{seconds}", found))
+                thread.start()
+                stack.callback(thread.join)
+    return sorted(found, key=lambda each: (list(KINDS).index(each.name), each.seconds))
+
+
+if "BENCH_BROKER" in os.environ:
+    app = application(Broker(*json.loads(os.environ["BENCH_BROKER"])))
+
+if __name__ == "__main__":
+    if missing():
+        raise SystemExit(f"Not measured, the page stays as it is: {' and '.join(missing())} not installed here")
+    with tempfile.TemporaryDirectory() as name:
+        trials = measure(Path(name))
+    if len(trials) != 2 * len(KINDS):
+        raise SystemExit("Not every broker could be measured; the page stays as it is")
+    rows = [
+        (
+            each.name,
+            "VisibilityTimeout of the queue" if each.kind == "sqs" else timeouts.PATIENCE[each.kind].name,
+            "too short" if each.seconds == SHORT_SECONDS else "the plan's",
+            spell(each.seconds),
+            each.ran,
+        )
+        for each in trials
+    ]
+    header = ("broker", "its patience", "set", "to", "runs begun")
+    text = f"One task of {spell(TASK_SECONDS)}, watched for {spell(WATCHED_SECONDS)}:\n\n{table(header, rows)}"
+    write("brokers", "python benchmarks/bench_brokers.py", text, PAGE)
