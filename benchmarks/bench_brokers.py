@@ -30,8 +30,8 @@ sys.path.insert(0, str(ROOT / ".ansible" / "collections"))
 
 from celery import Celery
 
-from ansible_collections.airstack.backbone.plugins.module_utils._model import timeouts
-from ansible_collections.airstack.backbone.plugins.module_utils._model.durations import spell
+from ansible_collections.airstack.backbone.plugins.module_utils._model import explain, timeouts
+from ansible_collections.airstack.backbone.plugins.module_utils._model.durations import parse, spell
 from ansible_collections.airstack.backbone.tests.unit.services import aws
 
 PAGE = ROOT / "docs" / "brokers.md"
@@ -255,6 +255,24 @@ def measure(folder: Path) -> list[Trial]:
     return sorted(found, key=lambda each: (list(KINDS).index(each.name), each.seconds))
 
 
+def planned(longest_task: str = "8h") -> str:
+    """What the plan gives each kind of broker for a longest task."""
+    solved = {name: timeouts.solve(parse(longest_task) or 0, kind) for name, (kind, _server) in KINDS.items()}
+    rows = [
+        (
+            name,
+            explain.WORDS[timeout],
+            spell(each["seconds"]),
+            spell(each["most"]) if each["most"] else "",
+            each["reason"],
+        )
+        for name, found in solved.items()
+        for timeout, each in found.items()
+    ]
+    header = ("broker", f"for a longest task of {longest_task}", "the plan has", "at most", "because")
+    return table(header, rows)
+
+
 if "BENCH_BROKER" in os.environ:
     app = application(Broker(*json.loads(os.environ["BENCH_BROKER"])))
 
@@ -277,4 +295,5 @@ if __name__ == "__main__":
     ]
     header = ("broker", "its patience", "set", "to", "runs begun")
     text = f"One task of {spell(TASK_SECONDS)}, watched for {spell(WATCHED_SECONDS)}:\n\n{table(header, rows)}"
+    write("broker-timeouts", "python benchmarks/bench_brokers.py", planned(), PAGE)
     write("brokers", "python benchmarks/bench_brokers.py", text, PAGE)

@@ -170,9 +170,7 @@ def stale_policies(plan: Mapping[str, Any], seen: Mapping[str, Any]) -> list[str
     """Names of policies of this environment for pools that the description no longer has."""
     wanted = {policy["name"] for policy in policies(plan)}
     return sorted(
-        policy["name"]
-        for policy in seen["policies"]
-        if policy["name"] not in wanted and tags(plan).items() <= policy["tags"].items()
+        policy["name"] for policy in seen["policies"] if policy["name"] not in wanted and _is_ours(plan, policy["tags"])
     )
 
 
@@ -184,10 +182,12 @@ def waiting(queue: Mapping[str, Any]) -> int:
 def _left(plan: Mapping[str, Any], seen: Mapping[str, Any]) -> Iterable[str]:
     wanted = {queue["name"] for queue in queues(plan)}
     return [
-        name
-        for name, queue in sorted(seen["queues"].items())
-        if name not in wanted and tags(plan).items() <= queue["tags"].items()
+        name for name, queue in sorted(seen["queues"].items()) if name not in wanted and _is_ours(plan, queue["tags"])
     ]
+
+
+def _is_ours(plan: Mapping[str, Any], found: Mapping[str, str]) -> bool:
+    return all(found.get(tag) == value for tag, value in tags(plan).items())
 
 
 def _differing(wanted: Mapping[str, Any], queue: Mapping[str, Any]) -> Iterable[tuple[str, Any, Any]]:

@@ -78,7 +78,7 @@ class Deployer:
         hosts = ("database", "control", "object_store", "workers_etl")
         inventory = {
             "all": {
-                "children": {f"airflow_{name}": {"hosts": {name: {}}} for name in hosts},
+                "children": {f"airflow_{name}": {"hosts": {name.replace("_", "-"): {}}} for name in hosts},
                 "vars": {
                     "ansible_connection": "local",
                     "ansible_python_interpreter": sys.executable,
@@ -154,7 +154,8 @@ def test_what_is_there_is_corrected_and_what_is_others_stays(deploy: Deployer, t
     sqs.create_queue(QueueName="airflow-local-old", tags=OURS)
     full = sqs.create_queue(QueueName="airflow-local-full", tags=OURS)["QueueUrl"]
     sqs.send_message(QueueUrl=full, MessageBody="a task")
-    document = json.dumps({"Version": "2012-10-17", "Statement": []})
+    statement = {"Effect": "Allow", "Action": "sqs:ReceiveMessage", "Resource": "*"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
     for name, tags in (("airflow-local-broker-gone", OURS), ("by-hand", {})):
         listed = [{"Key": key, "Value": value} for key, value in tags.items()]
         iam.create_policy(PolicyName=name, Path="/airflow/local/", PolicyDocument=document, Tags=listed)
