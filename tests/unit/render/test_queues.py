@@ -69,7 +69,7 @@ def test_a_queue_of_another_source_restarts_the_worker(variables: Any, planned: 
 
 
 def test_other_queues_restart_a_worker_that_cannot_be_told(variables: Any, planned: Any, endpoints: Any) -> None:
-    endpoints["broker"] = {**endpoints["broker"], "scheme": "sqs"}
+    endpoints["broker"] = {**endpoints["broker"], "scheme": "sqs", "endpoint_url": None}
     assert restarting(planned, fewer(variables), endpoints)[QUEUES] == [UNIT]
     (unit,) = component_units(planned, endpoints, HOST)
     assert QUEUES in unit["files"]
