@@ -151,7 +151,6 @@ import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -170,7 +169,7 @@ class Look:
         self._module = module
         self._plan: dict[str, Any] = module.params["plan"]
         self._addresses = {host["name"]: host["address"] for host in self._plan["hosts"]}
-        self._broker: dict[str, Any] = module.params["broker"] or {**self._plan["broker"], "scheme": "amqp"}
+        self._broker: dict[str, Any] = module.params["broker"] or {"scheme": "amqp", **self._plan["broker"]}
 
     def take(self) -> dict[str, Any]:
         apis = [self._api(host) for host in self._plan["api"]["hosts"]]
@@ -207,49 +206,44 @@ class Look:
             return {**unknown, "login": login}
 
     def _queues(self) -> dict[str, Any] | None:
-        scheme = self._broker["scheme"]
-        program: ModuleType
-        if scheme in ("amqp", "amqps"):
-            program, asked = _amqp, self._asked_of_amqp()
-        elif scheme == "sqs":
-            program, asked = _sqs, self._asked_of_sqs()
-        else:
+        if self._broker["scheme"] == "sqs":
+            return self._sqs_queues()
+        if self._broker["scheme"] not in ("amqp", "amqps"):
             return None
-        answer = self._ask(program, {**asked, "seconds": ANSWER_SECONDS})
-        if "error" in answer:
-            return {"": answer}
-        queues: dict[str, Any] = answer["queues"]
-        return {name: _health.counted(queue) for name, queue in queues.items()} if scheme == "sqs" else queues
-
-    def _asked_of_amqp(self) -> dict[str, Any]:
-        return {
+        python = self._module.params["python"]
+        if not os.access(python, os.X_OK):
+            return {"": {"error": f"{python} is not there, which would ask it"}}
+        asked = {
             **{key: self._broker[key] for key in ("host", "port", "vhost", "user")},
             "password": self._module.params["broker_password"],
             "is_tls": self._broker["scheme"] == "amqps",
+            "seconds": ANSWER_SECONDS,
             "queues": list(_health.consumers(self._plan)),
         }
+        code, output, error = self._module.run_command([python, "-c", inspect.getsource(_amqp)], data=json.dumps(asked))
+        if code != 0:
+            return {"": {"error": _health.last_line(error)}}
+        answer: dict[str, Any] = json.loads(output)
+        return {"": answer} if "error" in answer else answer["queues"]
 
-    def _asked_of_sqs(self) -> dict[str, Any]:
-        broker = self._broker
+    def _sqs_queues(self) -> dict[str, Any]:
+        broker, python = self._broker, self._module.params["python"]
+        if not os.access(python, os.X_OK):
+            return {"": {"error": f"{python} is not there, which would ask it"}}
         dead = f"{next(iter(broker['urls'].values())).rpartition('/')[0]}/{broker['dead_letters']}"
-        return {
+        asked = {
             **{key: broker[key] for key in ("region", "endpoint_url", "user")},
             "password": self._module.params["broker_password"] or None,
+            "seconds": ANSWER_SECONDS,
             "urls": {**broker["urls"], broker["dead_letters"]: dead},
         }
-
-    def _ask(self, program: ModuleType, asked: dict[str, Any]) -> dict[str, Any]:
-        """The answer of a program that an interpreter with a client runs."""
-        python = self._module.params["python"]
-        if not os.access(python, os.X_OK):
-            return {"error": f"{python} is not there, which would ask it"}
-        code, output, error = self._module.run_command(
-            [python, "-c", inspect.getsource(program)], data=json.dumps(asked)
-        )
+        code, output, error = self._module.run_command([python, "-c", inspect.getsource(_sqs)], data=json.dumps(asked))
         if code != 0:
-            return {"error": _health.last_line(error)}
+            return {"": {"error": _health.last_line(error)}}
         answer: dict[str, Any] = json.loads(output)
-        return answer
+        if "error" in answer:
+            return {"": answer}
+        return {name: _health.counted(queue) for name, queue in answer["queues"].items()}
 
     def _releases(self) -> dict[str, Any] | None:
         storage = Path(self._plan["dag_storage"]["path"])

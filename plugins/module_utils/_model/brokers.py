@@ -177,7 +177,8 @@ def _sqs(described: Description, _inventory: Inventory, queues: Sequence[str]) -
     """
     prefix = f"airflow-{described.environment}-"
     names_of = {queue: prefix + queue for queue in queues}
-    place = described.broker_endpoint_url or f"https://sqs.{described.broker_region}.amazonaws.com"
+    domain = "amazonaws.com.cn" if described.broker_region.startswith("cn-") else "amazonaws.com"
+    place = described.broker_endpoint_url or f"https://sqs.{described.broker_region}.{domain}"
     user = described.broker_users.get("core")
     return {
         "scheme": "sqs",

@@ -124,6 +124,11 @@ def test_sqs_is_reached_by_the_addresses_of_its_queues_without_remote_control(
     assert not [secret for secret in planned["secrets"] if secret["name"].startswith("broker")]
 
 
+def test_sqs_in_china_is_elsewhere(variables: Variables, inventory: Inventory) -> None:
+    planned = made({**variables, **SQS, "airflow_broker_region": "cn-north-1"}, with_broker(inventory))
+    assert planned["broker"]["urls"]["ml"] == "https://sqs.cn-north-1.amazonaws.com.cn/123456789012/airflow-local-ml"
+
+
 @pytest.mark.parametrize(("scheme", "is_secure"), [("https", "True"), ("http", "False")])
 def test_sqs_is_asked_at_an_endpoint_of_ones_own(
     variables: Variables, inventory: Inventory, scheme: str, is_secure: str
