@@ -9,7 +9,8 @@
 - login: None, or why no token was given; is_refused tells a wrong password from an API that does not answer
 - jobs, dags, import_errors: lists as the REST API gives them, or None where it was not asked
 - queues: {name: {consumers, messages} or {error}}, {"": {error}} where the broker does not answer, None where it was
-  not asked; consumers None where the broker does not know them; of SQS also {attributes}, and its queue of dead letters
+  not asked; consumers None where the broker does not tell them; of SQS also {attributes}, and its queue of dead letters
+- broker_settings: those of the broker that it tells, by name
 - releases: {source: {release, published, dag_files}} as the DAG storage holds them, release None where there is none,
   published in seconds since the epoch, dag_files those that define a DAG; None where this host does not hold the storage
 """
@@ -22,7 +23,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from ansible_collections.airstack.backbone.plugins.module_utils._services import sqs
+from ansible_collections.airstack.backbone.plugins.module_utils._services import redis, sqs
 
 ERROR = "error"
 WARNING = "warning"
@@ -63,6 +64,7 @@ def examine(plan: Mapping[str, Any], seen: Mapping[str, Any]) -> list[Finding]:
         *_login(seen),
         *_components(plan, seen),
         *_queues(plan, seen),
+        *_broker_settings(plan, seen),
         *_sources(plan, seen),
     ]
 
@@ -183,6 +185,23 @@ def _sqs_queues(plan: Mapping[str, Any], answers: Mapping[str, Any]) -> Iterator
             "look at what killed their workers, then empty the queue",
             severity=WARNING,
         )
+
+
+def _broker_settings(plan: Mapping[str, Any], seen: Mapping[str, Any]) -> Iterator[Finding]:
+    """Settings with which the broker loses tasks. They are told of a broker of somebody else's, too."""
+    told = seen.get("broker_settings") or {}
+    if not told:
+        return
+    is_ours = plan["broker"]["provider"] == "redis"
+    for name, wanted in redis.settings(plan["broker"]).items():
+        if name in told and not redis.same(told[name], wanted):
+            yield Finding(
+                "broker",
+                f"its {name} is {told[name]} and has to be {wanted}",
+                "deploy with site.yml, which sets it" if is_ours else f"set it there: {redis.REASONS[name]}",
+                severity=ERROR if name == "maxmemory-policy" else WARNING,
+                is_final=True,
+            )
 
 
 def _sources(plan: Mapping[str, Any], seen: Mapping[str, Any]) -> Iterator[Finding]:

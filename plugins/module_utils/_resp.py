@@ -68,10 +68,16 @@ class Redis:
         if kind == b":":
             return int(text)
         if kind == b"$":
-            return None if text == "-1" else self._file.read(int(text) + 2)[:-2].decode(errors="replace")
+            return None if text == "-1" else self._bulk(int(text))
         if kind == b"*":
             return None if text == "-1" else [self._read() for _index in range(int(text))]
         return text
+
+    def _bulk(self, size: int) -> str:
+        read = self._file.read(size + 2)
+        if len(read) < size + 2:
+            raise EOFError("the connection was closed")
+        return read[:-2].decode(errors="replace")
 
 
 def command(words: tuple[str, ...]) -> bytes:
@@ -83,8 +89,9 @@ def command(words: tuple[str, ...]) -> bytes:
 def ask(asked: Mapping[str, Any]) -> dict[str, Any]:
     """What a broker says: {"queues": {name: {"messages", "consumers"} or {"error"}}, "settings"}, or {"error"} for all.
 
-    asked: host, port, user, password, tls, and users, by queue the names of the users that wait for its tasks. consumers
-    is None where the broker does not tell who is connected. settings: of those in INFO, by the names of redis.conf.
+    asked: host, port, user, password, tls, and users, by queue the names of the users that wait for its tasks, or None.
+    consumers is None without them, and where the broker does not tell who is connected. settings: of those in INFO, by
+    the names of redis.conf.
     """
     try:
         with closing(Redis(asked["host"], asked["port"], (asked["user"], asked["password"]), asked["tls"])) as redis:
@@ -111,12 +118,14 @@ def master(sentinels: list[tuple[str, int]], name: str, login: tuple[str | None,
     raise OSError("no Sentinel names a master (" + "; ".join(reasons) + ")")
 
 
-def _queue(redis: Redis, queue: str, users: list[str], waiting: dict[str, int] | None) -> dict[str, Any]:
+def _queue(redis: Redis, queue: str, users: list[str] | None, waiting: dict[str, int] | None) -> dict[str, Any]:
     try:
         messages = redis.call("LLEN", queue)
     except Refused as error:
         return {"error": str(error)}
-    return {"messages": messages, "consumers": None if waiting is None else sum(waiting.get(user, 0) for user in users)}
+    if users is None or waiting is None:
+        return {"messages": messages, "consumers": None}
+    return {"messages": messages, "consumers": sum(waiting.get(user, 0) for user in users)}
 
 
 def _waiting(redis: Redis) -> dict[str, int] | None:

@@ -15,7 +15,9 @@ description:
     this module.
   - Waits until all is well, until what is wrong is nothing that time would mend, or until O(timeout).
   - Changes nothing. RabbitMQ is asked by passive declarations of its queues, which any of them answers, one that a cloud
-    manages included; SQS by the attributes of its queues, each of which is named that is otherwise than planned.
+    manages included. Of Redis the lists are counted, and the connections of each pool's user that wait for tasks; its
+    settings are compared with what they must be. Of SQS the attributes of the queues are read, and each is named that is
+    otherwise than planned.
 extends_documentation_fragment:
   - airstack.backbone.attributes
   - airstack.backbone.attributes.info
@@ -32,7 +34,7 @@ options:
     description:
       - The broker's endpoint, as the role airflow_broker gives it. The one in O(plan) when left out.
       - With C(sqs), the queues are asked for their messages and their timeouts; SQS does not know who consumes them.
-      - With another C(scheme) than C(amqp), C(amqps) and C(sqs), the queues are not looked at.
+      - With another C(scheme) than those of RabbitMQ and Redis, the consumers of queues are not looked at.
     type: dict
   broker_password:
     description: The password of the broker's C(user). Empty where there is no user, because the machine's role serves.
@@ -148,6 +150,7 @@ import inspect
 import json
 import os
 import re
+import ssl
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -155,7 +158,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.airstack.backbone.plugins.module_utils import _amqp, _health, _sqs
+from ansible_collections.airstack.backbone.plugins.module_utils import _amqp, _health, _resp, _sqs
 from ansible_collections.airstack.backbone.plugins.module_utils._api import ANSWER_SECONDS, PAGE, Api, Refused, reason
 
 POLL_SECONDS = 2
@@ -174,7 +177,8 @@ class Look:
     def take(self) -> dict[str, Any]:
         apis = [self._api(host) for host in self._plan["api"]["hosts"]]
         answering = next((api["host"] for api in apis if "error" not in api), None)
-        return {"apis": apis, "queues": self._queues(), "releases": self._releases(), **self._airflow(answering)}
+        broker = self._asked_broker()
+        return {"apis": apis, **broker, "releases": self._releases(), **self._airflow(answering)}
 
     def _connect(self, host: str) -> Api:
         return Api(self._addresses[host], self._plan["api"]["port"])
@@ -205,11 +209,41 @@ class Look:
             login = {"user": user, "error": reason(error), "is_refused": isinstance(error, Refused)}
             return {**unknown, "login": login}
 
-    def _queues(self) -> dict[str, Any] | None:
-        if self._broker["scheme"] == "sqs":
-            return self._sqs_queues()
-        if self._broker["scheme"] not in ("amqp", "amqps"):
-            return None
+    def _asked_broker(self) -> dict[str, Any]:
+        """Its queues, and its settings where it tells them."""
+        if self._broker["scheme"] in ("amqp", "amqps"):
+            return {"queues": self._queues(), "broker_settings": {}}
+        if self._broker["scheme"] in ("redis", "rediss", "sentinel"):
+            answer = self._redis()
+            queues = {"": answer} if "error" in answer else answer["queues"]
+            return {"queues": queues, "broker_settings": answer.get("settings", {})}
+        return {"queues": self._sqs_queues(), "broker_settings": {}}
+
+    def _redis(self) -> dict[str, Any]:
+        broker, login = self._broker, (self._broker["user"], self._module.params["broker_password"])
+        place = (broker["host"], broker["port"])
+        if sentinel := broker.get("sentinel"):
+            nodes = [(node["address"], node["port"]) for node in sentinel["nodes"]]
+            try:
+                place = _resp.master(nodes, sentinel["master_name"], login)
+            except OSError as error:
+                return {"error": str(error)}
+        users = {pool["name"]: pool["user"] for pool in broker["pools"]}
+        # Pools that share a user cannot be told apart.
+        are_known = len(set(users.values())) == len(users)
+        return _resp.ask(
+            {
+                **dict(zip(("host", "port"), place)),
+                **dict(zip(("user", "password"), login)),
+                "tls": ssl.create_default_context() if broker["scheme"] == "rediss" else None,
+                "users": {
+                    queue: [users[pool] for pool in pools] if are_known else None
+                    for queue, pools in _health.consumers(self._plan).items()
+                },
+            }
+        )
+
+    def _queues(self) -> dict[str, Any]:
         python = self._module.params["python"]
         if not os.access(python, os.X_OK):
             return {"": {"error": f"{python} is not there, which would ask it"}}

@@ -30,6 +30,10 @@ LOG_NAME = (
 SQS_WAIT = 20
 """Seconds that one question to SQS waits for a message; the most there is, and each question costs."""
 
+PUBLISH_ATTEMPTS = 60
+"""Of sending a task, a second each ([celery] operation_timeout). A failover of Redis or its restart must fit in; Airflow's
+own 3 attempts fail the task before."""
+
 BUNDLE_REFRESH = 30
 """Seconds until a new release is noticed where nobody announces it. Looking costs one readlink."""
 
@@ -138,20 +142,23 @@ def _worker(plan: Mapping[str, Any]) -> Settings:
 def _celery(plan: Mapping[str, Any]) -> Settings:
     """What clients of the broker are told; its own side the broker's role sees to."""
     broker = plan["broker"]
-    return {
+    common = {
         "celery": {
             "celery_config_options": CELERY_CONFIG,
             **({"worker_enable_remote_control": "False"} if broker["kind"] == "sqs" else {}),
         },
-        **_TRANSPORT[broker["kind"]](broker, plan["timeouts"]),
     }
+    return merged(common, _TRANSPORT[broker["kind"]](broker, plan["timeouts"]))
 
 
 def _redis_transport(broker: Mapping[str, Any], known: Mapping[str, Any]) -> Settings:
     options = {"visibility_timeout": str(known["visibility_timeout"]["seconds"])}
     if broker["sentinel"]:
         options["master_name"] = broker["sentinel"]["master_name"]
-    return {"celery_broker_transport_options": options}
+    return {
+        "celery": {"task_publish_max_retries": str(PUBLISH_ATTEMPTS)},
+        "celery_broker_transport_options": options,
+    }
 
 
 def _sqs_transport(broker: Mapping[str, Any], known: Mapping[str, Any]) -> Settings:

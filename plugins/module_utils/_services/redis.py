@@ -182,6 +182,13 @@ def settings(broker: Mapping[str, Any]) -> dict[str, str]:
     return wanted
 
 
+REASONS = {
+    "maxmemory-policy": "with any other policy Redis throws tasks away when its memory is full",
+    "appendonly": "without it a restart forgets what was sent since the last snapshot",
+}
+"""Why a setting has to be as it is, for those whose broker is somebody else's."""
+
+
 def same(one: str, other: str) -> bool:
     """Whether two values of a setting mean the same: 1gb is 1073741824."""
     return _normal(one) == _normal(other)

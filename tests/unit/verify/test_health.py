@@ -184,6 +184,30 @@ def test_fewer_workers_than_planned_warn_and_do_not_fail(seen: dict[str, t.Any])
     assert not _health.is_settled([finding])
 
 
+def test_consumers_that_a_broker_does_not_tell_are_no_finding(seen: dict[str, t.Any]) -> None:
+    seen["queues"]["ml"]["consumers"] = None
+    assert _health.examine(PLAN, seen) == []
+
+
+@pytest.mark.parametrize(
+    ("provider", "told", "severity", "said"),
+    [
+        ("redis", {"maxmemory-policy": "allkeys-lru"}, _health.ERROR, "deploy with site.yml, which sets it"),
+        ("external", {"maxmemory-policy": "volatile-lru"}, _health.ERROR, "throws tasks away when its memory is full"),
+        ("external", {"appendonly": "no"}, _health.WARNING, "forgets what was sent"),
+    ],
+)
+def test_a_setting_that_loses_tasks_is_named(
+    seen: dict[str, t.Any], provider: str, told: dict[str, str], severity: str, said: str
+) -> None:
+    seen["broker_settings"] = {"maxmemory-policy": "noeviction", "appendonly": "yes", **told}
+    finding = only({**PLAN, "broker": {**PLAN["broker"], "provider": provider, "sentinel": None}}, seen)
+    [(name, value)] = told.items()
+    assert finding.found.startswith(f"its {name} is {value} and has to be ")
+    assert (finding.severity, finding.is_final) == (severity, True)
+    assert said in finding.advice
+
+
 def test_a_silent_broker_is_one_finding(seen: dict[str, t.Any]) -> None:
     seen["queues"] = {"": {"error": "Connection refused"}}
     finding = only(PLAN, seen)

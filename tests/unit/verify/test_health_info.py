@@ -184,7 +184,15 @@ def test_a_core_that_is_not_there_is_told(plan: dict[str, t.Any]) -> None:
 
 
 def test_a_broker_of_another_kind_is_not_asked(plan: dict[str, t.Any]) -> None:
-    assert look(plan, broker={"scheme": "redis"})["queues"] is None
+    assert look(plan, broker={"scheme": "sqs"})["queues"] is None
+
+
+def test_redis_that_does_not_answer_is_told(plan: dict[str, t.Any]) -> None:
+    place = {"host": "127.0.0.1", "port": 1, "user": "airflow", "pools": [{"name": "etl", "user": "airflow-etl"}]}
+    assert "refused" in look(plan, broker={"scheme": "redis", **place})["queues"][""]["error"]
+    sentinel = {"master_name": "airflow", "nodes": [{"address": "127.0.0.1", "port": 1}]}
+    asked = look(plan, broker={"scheme": "sentinel", "sentinel": sentinel, **place})
+    assert "no Sentinel names a master" in asked["queues"][""]["error"]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,148 @@
+# Copyright: Contributors to airstack.backbone
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""A real Redis asked and set by this collection's own client of it."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import closing
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from ansible_collections.airstack.backbone.plugins.module_utils import _resp
+from ansible_collections.airstack.backbone.plugins.module_utils._services import redis as service
+from ansible_collections.airstack.backbone.plugins.modules import redis_server
+from ansible_collections.airstack.backbone.tests.unit.services import redis_servers
+from ansible_collections.airstack.backbone.tests.unit.services.redis_servers import (
+    SECRETS,
+    Servers,
+    broker,
+    client,
+    free_port,
+    started,
+)
+
+pytestmark = pytest.mark.skipif(not redis_servers.SERVER, reason="needs redis-server")
+
+
+@pytest.fixture(name="servers")
+def one_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    port = free_port()
+    with started(tmp_path_factory.mktemp("redis"), broker(port)) as servers:
+        servers.server(port)
+        yield servers
+
+
+def module(servers: Servers, check: bool = False, **options: Any) -> Any:
+    planned = servers.planned
+    return SimpleNamespace(
+        check_mode=check,
+        params={
+            "host": "127.0.0.1",
+            "port": planned["port"],
+            "user": service.role(planned, "operator"),
+            "password": service.role_password(planned, "operator", SECRETS),
+            "settings": service.settings(planned),
+            "secret_settings": {"masterauth": service.role_password(planned, "replica", SECRETS)},
+            "load_users": False,
+            "restart": False,
+            "unit": "redis-server.service",
+            "sentinel": None,
+            "timeout": 5,
+            **options,
+        },
+    )
+
+
+def asked(servers: Servers, **other: Any) -> dict[str, Any]:
+    planned = servers.planned
+    login = {"user": planned["user"], "password": SECRETS["broker"]}
+    users = {"etl": ["airflow-local-etl"], "ml": ["airflow-local-ml"]}
+    return {"host": "127.0.0.1", "port": planned["port"], **login, "tls": None, "users": users, **other}
+
+
+def test_what_is_as_it_shall_be_stays(servers: Servers) -> None:
+    result = redis_server.run(module(servers, settings={**service.settings(servers.planned), "maxmemory": "0"}))
+    assert (result["changed"], result["differences"], result["role"]) == (False, [], "master")
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_what_somebody_changed_is_found_and_mended(check: bool, servers: Servers) -> None:
+    operator = client(servers.planned, "operator")
+    operator.config_set("maxmemory-policy", "allkeys-lru")
+    operator.config_set("masterauth", "another")
+    result = redis_server.run(module(servers, check))
+    assert result["changed"]
+    assert result["differences"] == [
+        {"setting": "maxmemory-policy", "was": "allkeys-lru", "wanted": "noeviction"},
+        {"setting": "masterauth", "was": "other", "wanted": "(secret)"},
+    ]
+    assert result["diff"]["after"] == "maxmemory-policy noeviction\nmasterauth (secret)\n"
+    left = "allkeys-lru" if check else "noeviction"
+    assert operator.config_get("maxmemory-policy") == {"maxmemory-policy": left}
+    assert redis_server.run(module(servers, check))["changed"] is check
+
+
+def test_users_are_loaded(servers: Servers) -> None:
+    path = servers.folder / str(servers.planned["port"]) / "users.acl"
+    path.write_text(path.read_text(encoding="utf-8") + "user new on #" + "0" * 64 + "\n", encoding="utf-8")
+    assert redis_server.run(module(servers, load_users=True))["changed"]
+    assert "new" in client(servers.planned, "operator").acl_users()
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"maxmemory-polizy": "x"}, "Redis knows no setting maxmemory-polizy: take it out of airflow_broker_settings"),
+        ({"maxmemory-policy": "never"}, "maxmemory-policy: Redis refuses the value"),
+    ],
+)
+def test_settings_that_cannot_be_are_told(settings: dict[str, str], said: str, servers: Servers) -> None:
+    with pytest.raises(redis_server.Failed, match=said):
+        redis_server.run(module(servers, settings=settings))
+
+
+def test_a_wrong_password_is_told_without_it(servers: Servers) -> None:
+    with pytest.raises(redis_server.Failed, match=r"does not let airflow-local\.operator in") as failure:
+        redis_server.run(module(servers, password="wrong-one"))
+    assert "wrong-one" not in str(failure.value)
+
+
+def test_a_server_tells_queues_consumers_and_settings(servers: Servers) -> None:
+    client(servers.planned, "core").lpush("etl", "a", "b")
+    worker = client(servers.planned, "ml")
+    worker.brpop("ml", timeout=0.1)
+    answer = _resp.ask(asked(servers))
+    assert answer["queues"] == {"etl": {"messages": 2, "consumers": 0}, "ml": {"messages": 0, "consumers": 1}}
+    assert answer["settings"] == {"maxmemory-policy": "noeviction", "appendonly": "yes"}
+    worker.close()
+    assert _resp.ask(asked(servers, users={"ml": None}))["queues"] == {"ml": {"messages": 0, "consumers": None}}
+
+
+def test_what_a_user_may_not_know_is_not_told(servers: Servers) -> None:
+    login = {"user": "airflow-local-etl", "password": SECRETS["broker_etl"]}
+    answer = _resp.ask(asked(servers, **login))
+    assert answer["queues"]["etl"] == {"messages": 0, "consumers": None}
+    assert "no permissions" in answer["queues"]["ml"]["error"]
+    assert answer["settings"] == {}
+
+
+def test_a_broker_that_does_not_answer_says_why(servers: Servers) -> None:
+    assert "WRONGPASS" in _resp.ask(asked(servers, password="x"))["error"]
+    assert "refused" in _resp.ask(asked(servers, port=free_port()))["error"]
+    with pytest.raises(OSError, match=r"no Sentinel names a master \(127.0.0.1:\d+: .*refused"):
+        _resp.master([("127.0.0.1", free_port())], "airflow", (None, None))
+
+
+def test_a_connection_that_ends_in_the_middle_is_an_error() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        with closing(_resp.Redis("127.0.0.1", port)) as redis:
+            served, _address = listener.accept()
+            served.sendall(b"$10\r\nabc")
+            served.close()
+            with pytest.raises(EOFError):
+                redis.call("PING")
