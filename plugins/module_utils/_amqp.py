@@ -22,12 +22,22 @@ except ImportError:
 def ask(asked: dict[str, Any]) -> dict[str, Any]:
     """What the broker says: {"queues": {name: {"consumers", "messages"} or {"error"}}}, or {"error"} for all of them.
 
-    asked: host, port, vhost, user, password, is_tls, seconds (to wait for each answer) and queues, a list of names.
+    asked: places, a list of {host, port} of which the first that answers is asked, vhost, user, password, is_tls, seconds
+    (to wait for each answer) and queues, a list of names.
     A passive declaration changes nothing, and any broker answers it, one that a cloud manages included.
     """
-    tls = {"cert_reqs": ssl.CERT_REQUIRED, "server_hostname": asked["host"]} if asked["is_tls"] else False
+    answers = []
+    for place in asked["places"]:
+        answers.append(_ask(place, asked))
+        if "error" not in answers[-1]:
+            return answers[-1]
+    return {"error": ", ".join(dict.fromkeys(answer["error"] for answer in answers))}
+
+
+def _ask(place: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
+    tls = {"cert_reqs": ssl.CERT_REQUIRED, "server_hostname": place["host"]} if asked["is_tls"] else False
     connection = amqp.Connection(
-        host=f"{asked['host']}:{asked['port']}",
+        host=f"{place['host']}:{place['port']}",
         login_method="PLAIN",
         userid=asked["user"],
         password=asked["password"],

@@ -149,7 +149,8 @@ def _queues(plan: Mapping[str, Any], seen: Mapping[str, Any]) -> Iterator[Findin
         return
     if "" in answers:
         broker = plan["broker"]
-        where = f"{broker['host']}:{broker['port']}" if "host" in broker else f"SQS in {broker['region']}"
+        is_sqs = broker.get("kind") == "sqs"
+        where = f"SQS in {broker['region']}" if is_sqs else ", ".join(f"{host}:{port}" for host, port in places(broker))
         yield Finding("broker", f"{where} does not answer ({answers['']['error']})", "look at the broker's own log")
         return
     for queue, workers in consumers(plan).items():
@@ -283,6 +284,12 @@ def counted(attributes: Mapping[str, Any]) -> dict[str, Any]:
     if "error" in attributes:
         return dict(attributes)
     return {"consumers": None, "messages": int(attributes[sqs.MESSAGES[0]]), "attributes": dict(attributes)}
+
+
+def places(broker: Mapping[str, Any]) -> list[tuple[str, int]]:
+    """Address and port of each of the broker's nodes; of one from elsewhere, those that the description names."""
+    nodes = broker.get("nodes") or [{"address": broker["host"], "port": broker["port"]}]
+    return [(node["address"], node["port"]) for node in nodes]
 
 
 def last_line(trace: str) -> str:

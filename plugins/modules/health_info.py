@@ -248,7 +248,8 @@ class Look:
         if not os.access(python, os.X_OK):
             return {"": {"error": f"{python} is not there, which would ask it"}}
         asked = {
-            **{key: self._broker[key] for key in ("host", "port", "vhost", "user")},
+            "places": [{"host": host, "port": port} for host, port in _health.places(self._broker)],
+            **{key: self._broker[key] for key in ("vhost", "user")},
             "password": self._module.params["broker_password"],
             "is_tls": self._broker["scheme"] == "amqps",
             "seconds": ANSWER_SECONDS,

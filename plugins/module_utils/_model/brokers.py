@@ -44,6 +44,18 @@ LONGEST_SQS_NAME = 80
 SENTINEL_MASTER = "airflow"
 """What the Sentinels call the Redis that they watch."""
 
+COOKIE = f"{SECRET}_cookie"
+"""The Erlang cookie of a RabbitMQ cluster among the secrets: who has it may command every node."""
+
+QUORUM = 3
+"""Nodes that hold a copy of each quorum queue: RabbitMQ's own number, of which one may fail."""
+
+PORT_MAPPER = 4369
+"""Erlang's port mapper, where the nodes of a cluster find each other."""
+
+DISTRIBUTION = 25672
+"""Where they reach each other, and who operates them commands them: RabbitMQ's default, 20000 above that of AMQP."""
+
 _PORTS = {"amqp": 5672, "amqps": 5671, "redis": 6379, "rediss": 6379}
 
 
@@ -79,7 +91,7 @@ def problems(described: Description, inventory: Inventory) -> list[Problem]:
     """What the chosen provider cannot take."""
     provider = PROVIDERS[described.broker_provider]
     hosts = inventory.groups.get(GROUP, ())
-    found = provider.problems(described)
+    found = [*provider.problems(described), *_cluster_problems(described, inventory)]
     if len(hosts) not in provider.hosts:
         found.append(Problem(f"groups['{GROUP}']", list(hosts), _wanted(described.broker_provider, provider.hosts)))
     if described.broker_url is not None and described.broker_provider != "external":
@@ -91,6 +103,38 @@ def problems(described: Description, inventory: Inventory) -> list[Problem]:
         Problem(f"airflow_broker_users.{name}", user, "the user of core or of a pool: " + ", ".join(names))
         for name, user in described.broker_users.items()
         if name not in names
+    ]
+
+
+def _cluster_problems(described: Description, inventory: Inventory) -> list[Problem]:
+    """Addresses that cannot be Erlang's names of nodes side by side, and a secret of two meanings."""
+    hosts = inventory.hosts(GROUP)
+    if described.broker_provider != "rabbitmq" or len(hosts) < 2:
+        return []
+    addresses = {host: inventory.address(host) for host in hosts}
+    is_long = "." in addresses[hosts[0]]
+    right = "an address or a name with a domain" if is_long else "a name without a domain"
+    mixed = [
+        Problem(
+            f"hostvars['{host}'].airflow_address", address, f"{right}, as that of {hosts[0]}: Erlang mixes no others"
+        )
+        for host, address in addresses.items()
+        if ("." in address) != is_long
+    ]
+    twice = [
+        Problem(f"hostvars['{host}'].airflow_address", address, "an address of its own: another node has this one")
+        for at, (host, address) in enumerate(addresses.items())
+        if address in list(addresses.values())[:at]
+    ]
+    return [*mixed, *twice, *_taken(described, COOKIE, "the cookie of the broker's cluster")]
+
+
+def _taken(described: Description, secret: str, meaning: str) -> list[Problem]:
+    """Pools whose user would have a secret that means something else."""
+    return [
+        Problem(f"airflow_worker_pools[{at}].name", pool.name, f"another name: airflow_secret_{secret} is {meaning}")
+        for at, pool in enumerate(described.worker_pools)
+        if f"{SECRET}_{pool.name}" == secret
     ]
 
 
@@ -117,7 +161,7 @@ def _nodes(inventory: Inventory, port: int) -> list[dict[str, Any]]:
 
 
 def _rabbitmq(described: Description, inventory: Inventory, _queues: Sequence[str]) -> dict[str, Any]:
-    """host, port, vhost: where clients go."""
+    """host, port, vhost: where clients go; in a cluster, to any of the nodes. cluster: None of one node, or see _cluster."""
     nodes = _nodes(inventory, _PORTS["amqp"])
     user = f"airflow-{described.environment}"
     return {
@@ -128,6 +172,22 @@ def _rabbitmq(described: Description, inventory: Inventory, _queues: Sequence[st
         "vhost": user,
         "user": user,
         "secret": SECRET,
+        "cluster": _cluster(nodes) if len(nodes) > 1 else None,
+    }
+
+
+def _cluster(nodes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """How several nodes of RabbitMQ become one broker.
+
+    nodes: Erlang's names, by host. has_long_names: whether these hold an address or a domain, which Erlang must be told.
+    secret: the name of the cookie among the secrets. copies: of each queue. ports: between the nodes.
+    """
+    return {
+        "nodes": {node["name"]: f"rabbit@{node['address']}" for node in nodes},
+        "has_long_names": "." in nodes[0]["address"],
+        "secret": COOKIE,
+        "copies": min(QUORUM, len(nodes)),
+        "ports": [PORT_MAPPER, DISTRIBUTION],
     }
 
 
@@ -222,7 +282,7 @@ def _sqs_problems(described: Description) -> list[Problem]:
 
 
 PROVIDERS: dict[str, Provider] = {
-    "rabbitmq": Provider((1,), _rabbitmq),
+    "rabbitmq": Provider((1, 3, 5), _rabbitmq),
     "redis": Provider((1, 3), _redis),
     "sqs": Provider((0,), _sqs, _sqs_problems),
     "external": Provider((0,), _external, _external_problems),

@@ -36,11 +36,11 @@ def database_url(endpoint: Mapping[str, Any], user: str, password: str) -> str:
 
 
 def broker_url(endpoint: Mapping[str, Any], user: str, password: str) -> str:
-    """Celery's address of the broker: of Redis behind Sentinels, that of each Sentinel."""
-    sentinel = endpoint.get("sentinel")
-    if not sentinel:
+    """Celery's address of the broker: that of each node, or of Redis behind Sentinels, that of each Sentinel."""
+    nodes = (endpoint.get("sentinel") or endpoint).get("nodes")
+    if not nodes:
         return _url(endpoint, user, password, endpoint["vhost"])
-    places = [{**endpoint, "host": node["address"], "port": node["port"]} for node in sentinel["nodes"]]
+    places = [{**endpoint, "host": node["address"], "port": node["port"]} for node in nodes]
     return ";".join(_url(place, user, password, endpoint["vhost"]) for place in places)
 
 

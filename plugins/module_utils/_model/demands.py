@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from .brokers import DISTRIBUTION
 from .ports import SCHEDULER_HEALTH_PORT, TRIGGERER_LOG_PORT, WORKER_LOG_PORT
 from .problems import Problem
 
@@ -33,6 +34,7 @@ def of(host: str, plan: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "ports": [
             *({key: service[key] for key in ("port", "purpose", "units")} for service in services),
+            *_between_nodes(host, plan["broker"]),
             *(port for component in components for port in _component_ports(component, plan)),
         ],
         "space": [
@@ -81,6 +83,15 @@ def _broker(broker: Mapping[str, Any]) -> list[tuple[str, str, list[dict[str, An
     if sentinel := broker.get("sentinel"):
         found.append(("redis-sentinel.service", data, sentinel["nodes"]))
     return found
+
+
+def _between_nodes(host: str, broker: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Where a node of a cluster takes the others in. Erlang's port mapper it shares with whatever else is in Erlang."""
+    cluster = broker.get("cluster")
+    if not cluster or host not in cluster["nodes"]:
+        return []
+    unit, _data = _BROKERS[broker["provider"]]
+    return [{"port": DISTRIBUTION, "purpose": "the broker's other nodes", "units": [unit]}]
 
 
 def _component_ports(component: Mapping[str, Any], plan: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -64,7 +64,8 @@ def _broker(broker: Mapping[str, Any]) -> str:
     if sentinel := broker.get("sentinel"):
         nodes = ", ".join(f"{node['address']}:{node['port']}" for node in sentinel["nodes"])
         return f"{sentinel['master_name']}, as the Sentinels {nodes} tell"
-    return f"{broker['host']}:{broker['port']}/{broker['vhost']}"
+    places = broker["nodes"] or [{"address": broker["host"], "port": broker["port"]}]
+    return ", ".join(f"{place['address']}:{place['port']}" for place in places) + f"/{broker['vhost']}"
 
 
 def _components(plan: Mapping[str, Any]) -> list[tuple[str, str]]:

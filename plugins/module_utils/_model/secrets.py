@@ -109,4 +109,7 @@ def _of_broker(broker: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         users.setdefault(pool["secret"], f"the broker user of the pool {pool['name']}")
     if "operator_secret" in broker:
         users[broker["operator_secret"]] = "the broker's own users: the operator, the replicas and the Sentinels"
-    return [(secret, kind, purpose) for secret, purpose in users.items() if secret]
+    listed = [(secret, kind, purpose) for secret, purpose in users.items() if secret]
+    if cluster := broker.get("cluster"):
+        listed.append((cluster["secret"], "password", "the cookie with which the broker's nodes know each other"))
+    return listed

@@ -33,14 +33,26 @@ SQS_WAIT = 20
 PUBLISH_ATTEMPTS = 60
 """Of sending a task, a second each ([celery] operation_timeout). A failover of Redis or its restart must fit in; Airflow's
 own 3 attempts fail the task before."""
+PUBLISH_TIMEOUT = 15
+"""Seconds that a scheduler gives one task's way to a broker of several nodes. Airflow's own, 1, is less than it takes to
+find that a node is gone (1 s until the kernel says so) and to try others (4 s for each that does not answer)."""
 
 BUNDLE_REFRESH = 30
 """Seconds until a new release is noticed where nobody announces it. Looking costs one readlink."""
 
 
 def of(kind: str, pool: Mapping[str, Any] | None, plan: Mapping[str, Any], endpoints: Mapping[str, Any]) -> Settings:
-    """The settings of a component: the platform's own over the user's, so that none of them can be undone unseen."""
-    return merged(plan["settings"], own(kind, pool, plan, endpoints))
+    """The settings of a component: the platform's own over the user's, so that none of them can be undone unseen.
+
+    Below both stands what the user may set otherwise.
+    """
+    return merged(_defaults(kind, plan), plan["settings"], own(kind, pool, plan, endpoints))
+
+
+def _defaults(kind: str, plan: Mapping[str, Any]) -> Settings:
+    if kind == "scheduler" and len(plan["broker"]["nodes"]) > 1:
+        return {"celery": {"operation_timeout": str(PUBLISH_TIMEOUT)}}
+    return {}
 
 
 def own(kind: str, pool: Mapping[str, Any] | None, plan: Mapping[str, Any], endpoints: Mapping[str, Any]) -> Settings:

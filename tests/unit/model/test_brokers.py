@@ -16,6 +16,7 @@ from ansible_collections.airstack.backbone.plugins.module_utils._model import (
     brokers,
     components,
     credentials,
+    demands,
     explain,
     plan,
     timeouts,
@@ -34,6 +35,10 @@ REDIS: Variables = {"airflow_broker_provider": "redis"}
 EXTERNAL: Variables = {
     "airflow_broker_provider": "external",
     "airflow_broker_url": "amqps://airflow@broker.example.com/prod",
+}
+
+COOKIE_POOL: Variables = {
+    "airflow_worker_pools": [{"name": "etl", "queues": ["etl", "etl_highmem"]}, {"name": "cookie", "queues": ["ml"]}]
 }
 
 
@@ -92,6 +97,56 @@ def test_rabbitmq_has_a_user_for_each_pool(variables: Variables, inventory: Inve
         "worker-etl": "amqp://airflow-local-etl:p%2Fw@10.0.0.11:5672/airflow-local",
         "worker-ml": "amqp://airflow-local-ml:p%2Fw@10.0.0.11:5672/airflow-local",
     }
+
+
+def test_three_nodes_of_rabbitmq_are_one_broker(variables: Variables, inventory: Inventory) -> None:
+    planned = made(variables, with_broker(inventory, "backbone1", "control1", "c.example.com"))
+    places = ("10.0.0.11", "10.0.0.13", "c.example.com")
+    assert urls(planned)["worker-ml"] == ";".join(
+        f"amqp://airflow-local-ml:p%2Fw@{place}:5672/airflow-local" for place in places
+    )
+    assert planned["broker"]["cluster"] == {
+        "nodes": {
+            "backbone1": "rabbit@10.0.0.11",
+            "control1": "rabbit@10.0.0.13",
+            "c.example.com": "rabbit@c.example.com",
+        },
+        "has_long_names": True,
+        "secret": "broker_cookie",
+        "copies": 3,
+        "ports": [4369, 25672],
+    }
+    assert "10.0.0.11:5672, 10.0.0.13:5672, c.example.com:5672/airflow-local" in explain.text(planned)
+    settings = {
+        component["kind"]: component["settings"].get("celery", {}).get("operation_timeout")
+        for component in components.model(planned, endpoints(planned))
+    }
+    assert settings["scheduler"] == "15"
+    assert settings["worker"] is None
+
+
+def test_what_the_nodes_of_a_cluster_need_is_not_asked_of_one_alone(variables: Variables, inventory: Inventory) -> None:
+    short = made(variables, with_broker(inventory, "a", "b", "c", "d", "e"))
+    assert (short["broker"]["cluster"]["has_long_names"], short["broker"]["cluster"]["copies"]) == (False, 3)
+    one = made(variables, inventory)
+    assert one["broker"]["cluster"] is None
+    cookies = [
+        [secret["kind"] for secret in planned["secrets"] if secret["name"] == "broker_cookie"]
+        for planned in (short, one)
+    ]
+    assert cookies == [["password"], []]
+    ports = [
+        [port["port"] for port in demands.of(host, planned)["ports"]]
+        for host, planned in (("e", short), ("backbone1", one), ("control1", short))
+    ]
+    assert ports == [[5672, 25672], [5432, 5672], [8080, 8974, 8794]]
+
+
+def test_a_user_may_give_a_publish_more_time(variables: Variables, inventory: Inventory) -> None:
+    given = {**variables, "airflow_settings": {"celery": {"operation_timeout": 60}}}
+    planned = made(given, with_broker(inventory, "a", "b", "c"))
+    [scheduler] = [each for each in components.model(planned, endpoints(planned)) if each["kind"] == "scheduler"]
+    assert scheduler["settings"]["celery"]["operation_timeout"] == "60"
 
 
 def test_one_redis_is_reached_by_itself_and_three_by_their_sentinels(
@@ -183,7 +238,12 @@ def test_a_broker_from_elsewhere_has_the_users_that_are_named(variables: Variabl
         ({"airflow_broker_url": "amqp://b"}, ["a"], "airflow_broker_url", "left out"),
         ({"airflow_broker_users": {"etk": "x"}}, ["a"], "airflow_broker_users.etk", "core, etl, ml"),
         ({**SQS, "airflow_longest_task": "12h"}, [], "airflow_longest_task", "11h50m at most"),
-        ({}, [], "groups['airflow_broker']", "1 host, which run"),
+        ({}, [], "groups['airflow_broker']", "1 or 3 or 5 hosts, which run rabbitmq"),
+        ({}, ["a", "b"], "groups['airflow_broker']", "1 or 3 or 5 hosts"),
+        ({}, ["a", "b.example.com", "c"], "hostvars['b.example.com'].airflow_address", "a name without a domain"),
+        ({}, ["backbone1", "b", "c.d"], "hostvars['b'].airflow_address", "an address or a name with a domain"),
+        ({}, ["backbone1", "c.d", "10.0.0.11"], "hostvars['10.0.0.11'].airflow_address", "an address of its own"),
+        (COOKIE_POOL, ["a", "b", "c"], "airflow_worker_pools[1].name", "airflow_secret_broker_cookie is the cookie"),
     ],
 )
 def test_what_a_broker_cannot_be_is_refused(
