@@ -59,8 +59,9 @@ def url(pool: str | None) -> str:
     password = (
         (Path(os.environ["AIRFLOW_SECRETS"]) / account.get("secret", "broker")).read_text(encoding="utf-8").strip()
     )
-    place = f"{service['host']}:{service['port']}/{quote(service['vhost'], safe='')}"
-    return f"amqp://{account['user']}:{quote(password, safe='')}@{place}"
+    user = f"{account['user']}:{quote(password, safe='')}"
+    nodes = [f"{node['address']}:{node['port']}" for node in service["nodes"]]
+    return ";".join(f"amqp://{user}@{node}/{quote(service['vhost'], safe='')}" for node in nodes)
 
 
 def application(pool: str | None, **settings: Any) -> Celery:
@@ -80,7 +81,7 @@ def application(pool: str | None, **settings: Any) -> Celery:
         "worker_redirect_stdouts": False,
     }
     made = Celery("wall", set_as_current=False)
-    made.conf.update({**module.with_pool(module.with_quorum_queues(base), pool), **settings})
+    made.conf.update({**module.with_pool(module.with_failover(module.with_quorum_queues(base)), pool), **settings})
 
     @made.task(name="pool")
     def name_of_pool() -> str | None:

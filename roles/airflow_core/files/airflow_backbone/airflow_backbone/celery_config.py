@@ -17,7 +17,7 @@ from airflow.providers.celery.executors.default_celery import DEFAULT_CELERY_CON
 from airflow.providers.common.compat.sdk import conf
 from kombu.transport import TRANSPORT_ALIASES
 
-from . import redis_transport
+from airflow_backbone import celery_transport, redis_transport
 
 AMQP_SCHEMES = ("amqp://", "amqps://", "pyamqp://")
 REDIS_SCHEMES = ("redis://", "rediss://", "sentinel://")
@@ -27,6 +27,15 @@ SENTINEL_SECONDS = 5
 
 REDIS_SECONDS = 30
 """For an answer of Redis. A worker's own wait for a task is 1 s (kombu's brpop_timeout)."""
+
+HEARTBEAT = 30
+"""Seconds; a node that went without a word is noticed in about half of it, and another one is taken. Celery's own: 120."""
+
+
+TO_ANY_NODE = {"connect_retries_timeout": 60, "interval_start": 0, "interval_step": 0.2, "interval_max": 1}
+"""Seconds to find a node that answers. kombu's own are the 4 in which it waits for the first one, and tries no other."""
+
+UNTIL_TAKEN = {"max_retries": None, "interval_start": 0, "interval_step": 0.2, "interval_max": 1}
 
 
 def with_quorum_queues(config: dict[str, Any]) -> dict[str, Any]:
@@ -39,6 +48,22 @@ def with_quorum_queues(config: dict[str, Any]) -> dict[str, Any]:
         "task_create_missing_queue_type": "quorum",
         "worker_detect_quorum_queues": True,
         "broker_transport_options": {"confirm_publish": True, **config["broker_transport_options"]},
+    }
+
+
+def with_failover(config: dict[str, Any]) -> dict[str, Any]:
+    """Return ``config`` for a broker of several nodes, if it is one that speaks AMQP.
+
+    A publish goes on until one of them takes it, or until Airflow's [celery] operation_timeout ends it, which Airflow tries
+    again; any other end would have Airflow fail the task.
+    """
+    if not config["broker_url"].startswith(AMQP_SCHEMES) or ";" not in config["broker_url"]:
+        return config
+    return {
+        **config,
+        "broker_heartbeat": HEARTBEAT,
+        "broker_transport_options": {**TO_ANY_NODE, **config["broker_transport_options"]},
+        "task_publish_retry_policy": UNTIL_TAKEN,
     }
 
 
@@ -85,12 +110,7 @@ def with_redis(config: dict[str, Any], pool: str | None) -> dict[str, Any]:
     return {
         **config,
         "broker_transport_options": options,
-        "task_publish_retry_policy": {
-            "max_retries": None,
-            "interval_start": 0,
-            "interval_step": 0.2,
-            "interval_max": 1,
-        },
+        "task_publish_retry_policy": UNTIL_TAKEN,
         **worker,
     }
 
@@ -118,8 +138,10 @@ def with_sqs(config: dict[str, Any]) -> dict[str, Any]:
 
 def of(config: dict[str, Any], pool: str | None) -> dict[str, Any]:
     """Return ``config`` as a worker of the pool has it, or as the scheduler where there is no pool."""
-    return with_sqs(with_redis(with_pool(with_quorum_queues(config), pool), pool))
+    return with_sqs(with_redis(with_pool(with_failover(with_quorum_queues(config)), pool), pool))
 
+
+celery_transport.install()
 
 CELERY_CONFIG = {
     **of(DEFAULT_CELERY_CONFIG, conf.get("airflow_backbone", "pool", fallback=None)),
