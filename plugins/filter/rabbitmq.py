@@ -15,4 +15,8 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Names of the filters, as playbooks use them."""
-        return {"rabbitmq_topology": rabbitmq.topology, "rabbitmq_users": rabbitmq.users}
+        return {
+            "rabbitmq_missing_copies": rabbitmq.missing_copies,
+            "rabbitmq_topology": rabbitmq.topology,
+            "rabbitmq_users": rabbitmq.users,
+        }

@@ -9,7 +9,6 @@ A program for another interpreter than the module's, one that has an AMQP client
 from __future__ import annotations
 
 import json
-import ssl
 import sys
 from typing import Any
 
@@ -22,8 +21,9 @@ except ImportError:
 def ask(asked: dict[str, Any]) -> dict[str, Any]:
     """What the broker says: {"queues": {name: {"consumers", "messages"} or {"error"}}}, or {"error"} for all of them.
 
-    asked: places, a list of {host, port} of which the first that answers is asked, vhost, user, password, is_tls, seconds
-    (to wait for each answer) and queues, a list of names.
+    asked: places, a list of {host, port} of which the first that answers is asked, vhost, user, password, is_tls, ca
+    (the authority's certificate; without one, those that the machine knows), seconds (to wait for each answer) and queues, a
+    list of names.
     A passive declaration changes nothing, and any broker answers it, one that a cloud manages included.
     """
     answers = []
@@ -35,7 +35,8 @@ def ask(asked: dict[str, Any]) -> dict[str, Any]:
 
 
 def _ask(place: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
-    tls = {"cert_reqs": ssl.CERT_REQUIRED, "server_hostname": place["host"]} if asked["is_tls"] else False
+    context = {"cadata": asked.get("ca"), "check_hostname": True}
+    tls = {"context": context, "server_hostname": place["host"]} if asked["is_tls"] else False
     connection = amqp.Connection(
         host=f"{place['host']}:{place['port']}",
         login_method="PLAIN",

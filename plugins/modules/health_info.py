@@ -252,6 +252,7 @@ class Look:
             **{key: self._broker[key] for key in ("vhost", "user")},
             "password": self._module.params["broker_password"],
             "is_tls": self._broker["scheme"] == "amqps",
+            "ca": self._broker.get("ca"),
             "seconds": ANSWER_SECONDS,
             "queues": list(_health.consumers(self._plan)),
         }

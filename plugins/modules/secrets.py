@@ -27,10 +27,12 @@ options:
         type: str
         required: true
       kind:
-        description: What it is. What somebody else issues is V(given) or, with lines in it, V(ssh_key), and is never made.
+        description:
+          - What it is.
+          - What somebody else issues is V(given) or, with lines in it, V(ssh_key) or V(tls_key), and is never made.
         type: str
         required: true
-        choices: [password, fernet_key, key, given, ssh_key]
+        choices: [password, fernet_key, key, given, ssh_key, tls_key]
       purpose:
         description: What it is for, shown to a person who must provide it.
         type: str

@@ -41,6 +41,9 @@ OPERATOR_SECRET = "redis_operator"
 LONGEST_SQS_NAME = 80
 """Characters of a queue's name (SQS, CreateQueue)."""
 
+CA_FILE = "broker_ca.pem"
+"""The authority's certificate among the files of a component."""
+
 SENTINEL_MASTER = "airflow"
 """What the Sentinels call the Redis that they watch."""
 
@@ -49,6 +52,9 @@ COOKIE = f"{SECRET}_cookie"
 
 QUORUM = 3
 """Nodes that hold a copy of each quorum queue: RabbitMQ's own number, of which one may fail."""
+
+TLS_KEY = f"{SECRET}_tls_key"
+"""The private key of the nodes' certificate among the secrets."""
 
 PORT_MAPPER = 4369
 """Erlang's port mapper, where the nodes of a cluster find each other."""
@@ -75,6 +81,17 @@ def kind(described: Description) -> str:
     return {"rabbitmq": "amqp"}.get(described.broker_provider, described.broker_provider)
 
 
+def connect(component: Mapping[str, Any], endpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """The component with the certificate by which it knows the broker, where it is a client of one with TLS."""
+    if not endpoint.get("ca") or "broker_url" not in component["credentials"]:
+        return dict(component)
+    return {
+        **component,
+        "files": {**component["files"], CA_FILE: endpoint["ca"]},
+        "environment_files": {**component["environment_files"], "AIRFLOW__CELERY__SSL_CACERT": {"file": CA_FILE}},
+    }
+
+
 def make(described: Description, inventory: Inventory, queues: Sequence[str]) -> dict[str, Any]:
     """The plan's broker."""
     own = PROVIDERS[described.broker_provider].make(described, inventory, queues)
@@ -91,7 +108,7 @@ def problems(described: Description, inventory: Inventory) -> list[Problem]:
     """What the chosen provider cannot take."""
     provider = PROVIDERS[described.broker_provider]
     hosts = inventory.groups.get(GROUP, ())
-    found = [*provider.problems(described), *_cluster_problems(described, inventory)]
+    found = [*provider.problems(described), *_cluster_problems(described, inventory), *_tls_problems(described)]
     if len(hosts) not in provider.hosts:
         found.append(Problem(f"groups['{GROUP}']", list(hosts), _wanted(described.broker_provider, provider.hosts)))
     if described.broker_url is not None and described.broker_provider != "external":
@@ -129,6 +146,30 @@ def _cluster_problems(described: Description, inventory: Inventory) -> list[Prob
     return [*mixed, *twice, *_taken(described, COOKIE, "the cookie of the broker's cluster")]
 
 
+def _tls_problems(described: Description) -> list[Problem]:
+    """A certificate that is missing, and what contradicts it."""
+    if not described.broker_tls:
+        return []
+    if described.broker_provider not in TLS_PROVIDERS:
+        right = f"left out: the platform's own {' or '.join(TLS_PROVIDERS)} is what takes it"
+        return [Problem("airflow_broker_tls", described.broker_tls, right)]
+    files = {
+        "broker_tls_certificate": "the file of the nodes' certificate, with all of their addresses in it",
+        "broker_tls_ca": "the file of the authority's certificate, which clients know them by",
+    }
+    missing = [
+        Problem(f"airflow_{name}", None, right)
+        for name, right in files.items()
+        if getattr(described, name) is None and name not in described.unread
+    ]
+    decided = [
+        Problem(f"airflow_settings.celery.{key}", value, "left out: airflow_broker_tls decides it")
+        for key, value in described.settings.get("celery", {}).items()
+        if key.startswith("ssl_")
+    ]
+    return [*missing, *decided, *_taken(described, TLS_KEY, "the key of the broker's certificate")]
+
+
 def _taken(described: Description, secret: str, meaning: str) -> list[Problem]:
     """Pools whose user would have a secret that means something else."""
     return [
@@ -161,11 +202,15 @@ def _nodes(inventory: Inventory, port: int) -> list[dict[str, Any]]:
 
 
 def _rabbitmq(described: Description, inventory: Inventory, _queues: Sequence[str]) -> dict[str, Any]:
-    """host, port, vhost: where clients go; in a cluster, to any of the nodes. cluster: None of one node, or see _cluster."""
-    nodes = _nodes(inventory, _PORTS["amqp"])
+    """host, port, vhost: where clients go; in a cluster, to any of the nodes. cluster: None of one node, or see _cluster.
+
+    tls: None, or the files {certificate, ca} on the controller, and secret, the name of the key among the secrets.
+    """
+    scheme = "amqps" if described.broker_tls else "amqp"
+    nodes = _nodes(inventory, _PORTS[scheme])
     user = f"airflow-{described.environment}"
     return {
-        "scheme": "amqp",
+        "scheme": scheme,
         "nodes": nodes,
         "host": nodes[0]["address"],
         "port": nodes[0]["port"],
@@ -173,6 +218,7 @@ def _rabbitmq(described: Description, inventory: Inventory, _queues: Sequence[st
         "user": user,
         "secret": SECRET,
         "cluster": _cluster(nodes) if len(nodes) > 1 else None,
+        "tls": _tls(described) if described.broker_tls else None,
     }
 
 
@@ -188,6 +234,14 @@ def _cluster(nodes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "secret": COOKIE,
         "copies": min(QUORUM, len(nodes)),
         "ports": [PORT_MAPPER, DISTRIBUTION],
+    }
+
+
+def _tls(described: Description) -> dict[str, Any]:
+    return {
+        "certificate": described.broker_tls_certificate,
+        "ca": described.broker_tls_ca,
+        "secret": TLS_KEY,
     }
 
 
@@ -280,6 +334,9 @@ def _sqs_problems(described: Description) -> list[Problem]:
         if len(queue) > room or queue == DEAD_LETTERS
     ]
 
+
+TLS_PROVIDERS = ("rabbitmq",)
+"""Those whose connections airflow_broker_tls encrypts."""
 
 PROVIDERS: dict[str, Provider] = {
     "rabbitmq": Provider((1, 3, 5), _rabbitmq),

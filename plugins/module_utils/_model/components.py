@@ -27,7 +27,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from . import log_store, settings
+from . import brokers, log_store, settings
 from .ports import SCHEDULER_HEALTH_PORT, TRIGGERER_LOG_PORT, WORKER_LOG_PORT
 
 START_TIMEOUT = 300
@@ -132,6 +132,7 @@ def _component(
         "start_timeout": START_TIMEOUT,
         "stop_timeout": plan["timeouts"]["worker_stop"]["seconds"] if kind == "worker" else STOP_TIMEOUT,
     }
+    component = brokers.connect(component, endpoints["broker"])
     return log_store.connect(component, endpoints["log_store"], identity) if kind in LOG_STORE_USERS else component
 
 

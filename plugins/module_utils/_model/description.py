@@ -45,6 +45,7 @@ _storage = matching(
 _bucket = matching(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "a bucket's name: 3 to 63 lower-case letters, digits, . and -")
 _user = matching(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}", "a user's name")
 _account = matching(r"[0-9]{12}", "the 12 digits of an AWS account, in quotes")
+_file = matching(r"[^\x00-\x1f]+", "the path of a file on the machine that Ansible runs on")
 _section = matching(r"[a-z][a-z0-9_]*", "a name of lower-case letters, digits and underscores, as in airflow.cfg")
 
 _pool = record(
@@ -67,6 +68,9 @@ VARIABLES: dict[str, Entry] = {
     "airflow_broker_region": Entry(names.region, default="us-east-1"),
     "airflow_broker_account": Entry(_account),
     "airflow_broker_endpoint_url": Entry(names.url),
+    "airflow_broker_tls": Entry(flag, default=False),
+    "airflow_broker_tls_certificate": Entry(_file),
+    "airflow_broker_tls_ca": Entry(_file),
     "airflow_dag_storage_provider": Entry(one_of("directory"), default="directory"),
     "airflow_dag_storage_path": Entry(_storage, default="/srv/airflow/dags"),
     "airflow_log_store_provider": Entry(one_of("s3"), default="s3"),
@@ -116,6 +120,9 @@ class Description:
     broker_region: str
     broker_account: str | None
     broker_endpoint_url: str | None
+    broker_tls: bool
+    broker_tls_certificate: str | None
+    broker_tls_ca: str | None
     dag_storage_provider: str
     dag_storage_path: str
     log_store_provider: str

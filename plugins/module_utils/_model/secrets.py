@@ -41,7 +41,7 @@ def _key() -> str:
 MAKERS: dict[str, Callable[[], str]] = {"password": _password, "fernet_key": _fernet_key, "key": _key}
 """How a secret of each kind is made."""
 
-GIVEN = ("given", "ssh_key")
+GIVEN = ("given", "ssh_key", "tls_key")
 """The kinds of secrets that belong to somebody else, and cannot be made here."""
 
 
@@ -54,7 +54,7 @@ def flaw(kind: str, value: Any) -> str | None:
         return f"it is no text but {type(value).__name__}: put it in quotes"
     if not value:
         return "it is empty"
-    if kind == "ssh_key":
+    if kind in ("ssh_key", "tls_key"):
         return (
             None if _PRIVATE_KEY.fullmatch(value) else "it is no private key: lines from -----BEGIN ... to -----END ..."
         )
@@ -112,4 +112,6 @@ def _of_broker(broker: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     listed = [(secret, kind, purpose) for secret, purpose in users.items() if secret]
     if cluster := broker.get("cluster"):
         listed.append((cluster["secret"], "password", "the cookie with which the broker's nodes know each other"))
+    if tls := broker.get("tls"):
+        listed.append((tls["secret"], "tls_key", "the private key of the broker's certificate"))
     return listed

@@ -154,13 +154,17 @@ def _worker(plan: Mapping[str, Any]) -> Settings:
 def _celery(plan: Mapping[str, Any]) -> Settings:
     """What clients of the broker are told; its own side the broker's role sees to."""
     broker = plan["broker"]
-    common = {
+    common: Settings = {
         "celery": {
             "celery_config_options": CELERY_CONFIG,
             **({"worker_enable_remote_control": "False"} if broker["kind"] == "sqs" else {}),
         },
     }
     return merged(common, _TRANSPORT[broker["kind"]](broker, plan["timeouts"]))
+
+
+def _amqp_transport(broker: Mapping[str, Any], _known: Mapping[str, Any]) -> Settings:
+    return {"celery": {"ssl_active": "True", "ssl_mutual_tls": "False"}} if broker.get("tls") else {}
 
 
 def _redis_transport(broker: Mapping[str, Any], known: Mapping[str, Any]) -> Settings:
@@ -186,7 +190,7 @@ def _sqs_transport(broker: Mapping[str, Any], known: Mapping[str, Any]) -> Setti
     return {"celery_broker_transport_options": options}
 
 
-_TRANSPORT = {"amqp": lambda _broker, _timeouts: {}, "redis": _redis_transport, "sqs": _sqs_transport}
+_TRANSPORT = {"amqp": _amqp_transport, "redis": _redis_transport, "sqs": _sqs_transport}
 
 _ANY_PLAN: dict[str, Any] = {
     "broker": {"kind": "amqp"},

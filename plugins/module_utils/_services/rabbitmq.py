@@ -114,6 +114,24 @@ def topology(broker: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def missing_copies(queues: Iterable[Mapping[str, Any]], broker: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Copies that quorum queues of a cluster lack, {queue, node} each: on nodes of the plan that have the fewest.
+
+    queues: as ``rabbitmqctl list_queues name type members`` gives them. A queue that was made before all nodes were there
+    stays on those that were.
+    """
+    quorum = [queue for queue in queues if queue["type"] == "quorum" and queue["name"] in broker["queues"]]
+    load = {node: sum(node in queue["members"] for queue in quorum) for node in broker["cluster"]["nodes"].values()}
+    missing = []
+    for queue in quorum:
+        free = sorted(load.keys() - queue["members"], key=lambda name: (load[name], name))
+        lacking = broker["cluster"]["copies"] - (len(load) - len(free))
+        for node in free[: max(lacking, 0)]:
+            load[node] += 1
+            missing.append({"queue": queue["name"], "node": node})
+    return missing
+
+
 def _scheduler(queues: Iterable[str]) -> dict[str, str]:
     own = [*_box(CONTROL), *_prefixed(EVENTS), *map(_literal, queues)]
     return {"configure": _any_of(own), "write": _any_of([*own, _literal("amq.default")]), "read": _any_of(own)}

@@ -37,6 +37,11 @@ EXTERNAL: Variables = {
     "airflow_broker_url": "amqps://airflow@broker.example.com/prod",
 }
 
+TLS: Variables = {
+    "airflow_broker_tls": True,
+    "airflow_broker_tls_certificate": "/pki/broker.pem",
+    "airflow_broker_tls_ca": "/pki/ca.pem",
+}
 COOKIE_POOL: Variables = {
     "airflow_worker_pools": [{"name": "etl", "queues": ["etl", "etl_highmem"]}, {"name": "cookie", "queues": ["ml"]}]
 }
@@ -142,6 +147,27 @@ def test_what_the_nodes_of_a_cluster_need_is_not_asked_of_one_alone(variables: V
     assert ports == [[5672, 25672], [5432, 5672], [8080, 8974, 8794]]
 
 
+def test_clients_of_a_broker_with_tls_know_its_certificate(variables: Variables, inventory: Inventory) -> None:
+    planned = made({**variables, **TLS}, with_broker(inventory, "a", "b", "c"))
+    assert urls(planned)["worker-etl"].startswith("amqps://airflow-local-etl:p%2Fw@a:5671/airflow-local;amqps://")
+    key = {"name": "broker_tls_key", "kind": "tls_key", "purpose": "the private key of the broker's certificate"}
+    assert key in planned["secrets"]
+    given = endpoints(planned)
+    given["broker"]["ca"] = "-----BEGIN CERTIFICATE-----\n"
+    for component in components.model(planned, given):
+        is_client = component["kind"] in ("scheduler", "worker")
+        assert component["files"].get(brokers.CA_FILE) == (given["broker"]["ca"] if is_client else None)
+        assert ("AIRFLOW__CELERY__SSL_CACERT" in component["environment_files"]) == is_client
+        tls = {key: value for key, value in component["settings"].get("celery", {}).items() if key.startswith("ssl")}
+        assert tls == ({"ssl_active": "True", "ssl_mutual_tls": "False"} if is_client else {})
+
+
+def test_a_broker_without_tls_needs_no_key(variables: Variables, inventory: Inventory) -> None:
+    planned = made(variables, inventory)
+    assert planned["broker"]["tls"] is None
+    assert "broker_tls_key" not in {secret["name"] for secret in planned["secrets"]}
+
+
 def test_a_user_may_give_a_publish_more_time(variables: Variables, inventory: Inventory) -> None:
     given = {**variables, "airflow_settings": {"celery": {"operation_timeout": 60}}}
     planned = made(given, with_broker(inventory, "a", "b", "c"))
@@ -240,6 +266,15 @@ def test_a_broker_from_elsewhere_has_the_users_that_are_named(variables: Variabl
         ({**SQS, "airflow_longest_task": "12h"}, [], "airflow_longest_task", "11h50m at most"),
         ({}, [], "groups['airflow_broker']", "1 or 3 or 5 hosts, which run rabbitmq"),
         ({}, ["a", "b"], "groups['airflow_broker']", "1 or 3 or 5 hosts"),
+        ({**TLS, "airflow_broker_tls_ca": None}, ["a"], "airflow_broker_tls_ca", "the file of the authority's"),
+        ({**TLS, "airflow_broker_tls_certificate": None}, ["a"], "airflow_broker_tls_certificate", "all of their addr"),
+        ({**SQS, **TLS}, [], "airflow_broker_tls", "left out: the platform's own rabbitmq"),
+        (
+            {**TLS, "airflow_settings": {"celery": {"ssl_key": "/k"}}},
+            ["a"],
+            "airflow_settings.celery.ssl_key",
+            "airflow_broker_tls decides it",
+        ),
         ({}, ["a", "b.example.com", "c"], "hostvars['b.example.com'].airflow_address", "a name without a domain"),
         ({}, ["backbone1", "b", "c.d"], "hostvars['b'].airflow_address", "an address or a name with a domain"),
         ({}, ["backbone1", "c.d", "10.0.0.11"], "hostvars['10.0.0.11'].airflow_address", "an address of its own"),

@@ -172,3 +172,28 @@ def test_everything_stands_in_the_environments_virtual_host() -> None:
     made = rabbitmq.topology(BROKER)
     parts = [part for key in ("permissions", "queues", "exchanges", "bindings") for part in made[key]]
     assert {part["vhost"] for part in parts} == {"airflow-local"} == {each["name"] for each in made["vhosts"]}
+
+
+def queue_on(name: str, *nodes: str, kind: str = "quorum") -> dict[str, Any]:
+    return {"name": name, "type": kind, "members": [f"rabbit@{node}" for node in nodes]}
+
+
+def clustered(*nodes: str) -> dict[str, Any]:
+    return {**BROKER, "cluster": {"nodes": {node: f"rabbit@{node}" for node in nodes}, "copies": 3}}
+
+
+@pytest.mark.parametrize(
+    ("queues", "nodes", "missing"),
+    [
+        ([queue_on("etl", "a")], "abc", ["etl b", "etl c"]),
+        ([queue_on("etl", "a", "b", "c")], "abc", []),
+        ([queue_on("etl", "a", "b", "c", "d")], "abcde", []),
+        ([queue_on("etl", "a", "b"), queue_on("ml", "a", "d")], "abcde", ["etl c", "ml e"]),
+        # One copy is on a node that the plan has no more.
+        ([queue_on("etl", "a", "b", "gone")], "abc", ["etl c"]),
+        ([queue_on("etl", kind="classic"), queue_on("of-somebody-else", "a")], "abc", []),
+    ],
+)
+def test_a_queue_gets_the_copies_that_it_lacks(queues: list[dict[str, Any]], nodes: str, missing: list[str]) -> None:
+    found = rabbitmq.missing_copies(queues, clustered(*nodes))
+    assert [f"{copy['queue']} {copy['node'].removeprefix('rabbit@')}" for copy in found] == missing

@@ -46,7 +46,9 @@ def plan(**changed: Any) -> dict[str, Any]:
 class Role:
     """A role's variables, evaluated."""
 
-    def __init__(self, name: str, airflow_plan: dict[str, Any], airflow_secrets: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, name: str, airflow_plan: dict[str, Any], airflow_secrets: dict[str, str] | None = None, **facts: str
+    ) -> None:
         self.folder = ROLES / name
         self.defaults = self._read("defaults")
         variables = {**self.defaults, **self._read("vars")}
@@ -54,6 +56,7 @@ class Role:
             "airflow_plan": airflow_plan,
             "airflow_secrets": airflow_secrets or SECRETS,
             "ansible_managed": "Ansible managed",
+            **facts,
         }
         self._variables = {name: _trusted(value) for name, value in variables.items()} | given
         self._templar = Templar(DataLoader(), self._variables)

@@ -1,0 +1,71 @@
+# Copyright: Contributors to airstack.backbone
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The Celery applications of test_broker_cluster: those of the wall's tests, with a task that leaves a trace.
+
+    WALL_POOL=etl CLUSTER_TRACE=trace celery --app cluster_app worker
+    python cluster_app.py 300 0.2 15
+
+The second one publishes as a scheduler does, and prints one JSON object: the numbers that the broker took, the errors of
+those that it did not, and the seconds of the slowest. AIRFLOW_PLAN and AIRFLOW_SECRETS are as in wall_app.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "integration"))
+import wall_app
+
+SECONDS = 0.3
+QUEUE = "etl"
+
+
+def application(pool: str | None) -> Any:
+    made = wall_app.application(pool)
+
+    @made.task(name="leave_trace")
+    def leave_trace(number: int) -> None:
+        time.sleep(SECONDS)
+        with Path(os.environ["CLUSTER_TRACE"]).open("a", encoding="utf-8") as trace:
+            trace.write(f"{number}\n")
+
+    return made
+
+
+class GivenUpError(BaseException):
+    """As Airflow's AirflowTaskTimeout, which no retry catches either."""
+
+
+def give_up(*_signal: object) -> None:
+    raise GivenUpError
+
+
+def publish(count: int, pause: float, limit: float) -> dict[str, Any]:
+    """Send numbered tasks, one after the other, within so many seconds each, as Airflow's executor does."""
+    signal.signal(signal.SIGALRM, give_up)
+    task = application(None).tasks["leave_trace"]
+    taken, errors, slowest = [], {}, 0.0
+    for number in range(count):
+        begun = time.monotonic()
+        signal.setitimer(signal.ITIMER_REAL, limit)
+        try:
+            task.apply_async(args=[number], queue=QUEUE)
+            taken.append(number)
+        except (Exception, GivenUpError) as error:
+            errors[number] = f"{type(error).__name__}: {error} ({error.__cause__!r})"
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        slowest = max(slowest, time.monotonic() - begun)
+        time.sleep(pause)
+    return {"taken": taken, "errors": errors, "slowest": round(slowest, 1)}
+
+
+if __name__ == "__main__":
+    json.dump(publish(int(sys.argv[1]), *map(float, sys.argv[2:])), sys.stdout)
+elif "WALL_POOL" in os.environ:
+    app = application(os.environ["WALL_POOL"])
