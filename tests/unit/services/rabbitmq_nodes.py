@@ -24,7 +24,7 @@ from ansible_collections.airstack.backbone.plugins.module_utils._services import
 from ansible_collections.airstack.backbone.tests.unit.services.test_object_store import Role
 
 PROGRAMS = next(iter(sorted(Path("/usr/lib/rabbitmq/lib").glob("rabbitmq_server-*/sbin"))), None)
-START_TIMEOUT = 120
+START_TIMEOUT = 300
 
 
 def missing() -> str | None:
