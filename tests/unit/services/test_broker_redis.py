@@ -99,6 +99,28 @@ def test_three_servers_keep_what_a_replica_has() -> None:
     assert service.settings(broker(6379, [26379]))["min-replicas-to-write"] == "1"
 
 
+@pytest.mark.parametrize(("pool", "owner"), [("etl", "pool.etl"), (None, "scheduler")])
+def test_each_pool_keeps_what_it_holds_under_keys_of_its_own(pool: str | None, owner: str) -> None:
+    config = {"broker_url": "redis://u:p@h/0", "broker_transport_options": {"visibility_timeout": 7}}
+    options = redis_app.wall_app._celery_config().of(config, pool)["broker_transport_options"]
+    assert {options[f"{key}_key"] for key in ("unacked", "unacked_index", "unacked_mutex")} == {
+        f"{owner}.{key}" for key in ("unacked", "unacked_index", "unacked_mutex")
+    }
+    assert (options["visibility_timeout"], options["priority_steps"]) == (7, [0])
+    assert "sentinel_kwargs" not in options
+
+
+def test_the_login_to_the_sentinels_comes_out_of_the_address() -> None:
+    config = {"broker_url": "sentinel://u:p%2Fw@a:1/0;sentinel://u:p%2Fw@b:1/0", "broker_transport_options": {}}
+    options = redis_app.wall_app._celery_config().of(config, "etl")["broker_transport_options"]
+    assert (options["sentinel_kwargs"]["username"], options["sentinel_kwargs"]["password"]) == ("u", "p/w")
+
+
+def test_another_broker_keeps_its_settings() -> None:
+    config = {"broker_url": "sqs://", "broker_transport_options": {}}
+    assert redis_app.wall_app._celery_config().of(config, "etl") == config
+
+
 # --- the wall ---------------------------------------------------------------------------------------------------------
 
 needs_server = pytest.mark.skipif(not redis_servers.SERVER, reason="needs redis-server")
