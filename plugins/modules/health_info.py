@@ -217,7 +217,7 @@ class Look:
             answer = self._redis()
             queues = {"": answer} if "error" in answer else answer["queues"]
             return {"queues": queues, "broker_settings": answer.get("settings", {})}
-        return {"queues": self._sqs_queues(), "broker_settings": {}}
+        return {"queues": self._sqs_queues() if self._broker["scheme"] == "sqs" else None, "broker_settings": {}}
 
     def _redis(self) -> dict[str, Any]:
         broker, login = self._broker, (self._broker["user"], self._module.params["broker_password"])

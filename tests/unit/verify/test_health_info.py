@@ -184,7 +184,7 @@ def test_a_core_that_is_not_there_is_told(plan: dict[str, t.Any]) -> None:
 
 
 def test_a_broker_of_another_kind_is_not_asked(plan: dict[str, t.Any]) -> None:
-    assert look(plan, broker={"scheme": "sqs"})["queues"] is None
+    assert look(plan, broker={"scheme": "other"})["queues"] is None
 
 
 def test_redis_that_does_not_answer_is_told(plan: dict[str, t.Any]) -> None:

@@ -55,7 +55,7 @@ def look(plan: dict[str, Any]) -> dict[str, Any]:
         return done.returncode, done.stdout, done.stderr
 
     params = {"plan": plan, "broker": plan["broker"], "broker_password": aws.SECRET, "python": sys.executable}
-    queues = health_info.Look(types.SimpleNamespace(params=params, run_command=run_command))._queues()  # type: ignore[arg-type]
+    queues = health_info.Look(types.SimpleNamespace(params=params, run_command=run_command))._asked_broker()["queues"]  # type: ignore[arg-type]
     assert queues is not None
     return queues
 
