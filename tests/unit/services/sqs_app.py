@@ -3,7 +3,7 @@
 """A Celery application on SQS as Airflow configures it from a plan, without Airflow.
 
 ``celery --app sqs_app worker``, with SQS_BROKER (see ``environment``) and SQS_RAN, a file to which each run of a task adds the
-task's name. With SQS_PLAIN, the transport is kombu's own.
+task's name.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class _NoConfiguration:
         return fallback
 
 
-def application(url: str, settings: dict[str, str], is_plain: bool = False) -> Celery:
+def application(url: str, settings: dict[str, str]) -> Celery:
     """With Celery's address of the broker, and the transport's options as they stand in airflow.cfg."""
     config = {
         "accept_content": ["json"],
@@ -71,7 +71,7 @@ def application(url: str, settings: dict[str, str], is_plain: bool = False) -> C
         "worker_redirect_stdouts": False,
     }
     made = Celery("sqs", set_as_current=False)
-    made.conf.update(config if is_plain else {**with_sqs(config), "imports": []})
+    made.conf.update({**with_sqs(config), "imports": []})
 
     @made.task(name="run")
     def run(name: str, seconds: float) -> None:

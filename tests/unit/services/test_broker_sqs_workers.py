@@ -74,13 +74,13 @@ class Platform:
 
     @contextmanager
     def worker(
-        self, pool: str, queues: str, concurrency: int = 1, is_plain: bool = False, wait: int | None = 1
+        self, pool: str, queues: str, concurrency: int = 1, wait: int | None = 1
     ) -> Iterator[subprocess.Popen[bytes]]:
         broker = broker_of(self.plan, "worker", pool)
         settings = {**broker["settings"], **({"wait_time_seconds": str(wait)} if wait else {})}
         environment = {
             **os.environ,
-            "SQS_BROKER": json.dumps({"url": broker["url"], "settings": settings, "is_plain": is_plain}),
+            "SQS_BROKER": json.dumps({"url": broker["url"], "settings": settings}),
             "SQS_RAN": str(self.ran_file),
             "NOTIFY_SOCKET": "",
         }
@@ -134,21 +134,17 @@ def test_with_the_timeout_of_the_plan_it_runs_once(platform: Platform) -> None:
     assert platform.ran() == {"long": 1}
 
 
-@pytest.mark.parametrize("is_plain", [True, False], ids=["kombu", "ours"])
-def test_no_message_waits_in_a_worker_while_its_time_passes(platform: Platform, is_plain: bool) -> None:
-    """Two queues and one process: kombu alone takes a message of each, and the time of the second one passes.
-
-    The timeout is longer than the task, and a worker without anything to do is there.
-    """
+def test_no_message_waits_in_a_worker_while_its_time_passes(platform: Platform) -> None:
+    """Two queues and one process, a timeout longer than the task, and a worker without anything to do."""
     platform.make_queues(VisibilityTimeout="20")
     queues = ["etl", "etl_highmem"]
     for queue in queues:
         platform.send(queue, queue, 15)
-    with platform.worker("etl", ",".join(queues), is_plain=is_plain):
+    with platform.worker("etl", ",".join(queues)):
         assert wait_for(lambda: len(platform.ran()) == 1, PATIENCE_SECONDS)
-        with platform.worker("ml", ",".join(queues), is_plain=is_plain):
+        with platform.worker("ml", ",".join(queues)):
             assert wait_for(platform.is_empty, PATIENCE_SECONDS)
-    assert platform.ran().total() == (3 if is_plain else 2), platform.ran()
+    assert platform.ran() == {"etl": 1, "etl_highmem": 1}
 
 
 def test_what_comes_to_a_worker_that_stops_is_given_to_another(platform: Platform) -> None:
