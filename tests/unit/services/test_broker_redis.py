@@ -6,6 +6,9 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import ssl
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -114,6 +117,14 @@ def test_the_login_to_the_sentinels_comes_out_of_the_address() -> None:
     config = {"broker_url": "sentinel://u:p%2Fw@a:1/0;sentinel://u:p%2Fw@b:1/0", "broker_transport_options": {}}
     options = redis_app.wall_app._celery_config().of(config, "etl")["broker_transport_options"]
     assert (options["sentinel_kwargs"]["username"], options["sentinel_kwargs"]["password"]) == ("u", "p/w")
+
+
+def test_a_certificate_is_looked_at_unless_the_user_says_how() -> None:
+    config: dict[str, Any] = {"broker_url": "rediss://u:p@h/0", "broker_transport_options": {}}
+    of = redis_app.wall_app._celery_config().of
+    assert of(config, None)["broker_use_ssl"] == {"ssl_cert_reqs": ssl.CERT_REQUIRED}
+    own = {"ssl_ca_certs": "/ca.pem", "ssl_cert_reqs": ssl.CERT_REQUIRED}
+    assert of({**config, "broker_use_ssl": own}, None)["broker_use_ssl"] == own
 
 
 def test_another_broker_keeps_its_settings() -> None:
@@ -391,6 +402,30 @@ def test_a_full_memory_refuses_tasks_and_throws_none_away(tmp_path: Path) -> Non
             fill(core)
         assert core.llen("etl") > 10
         assert {len(task) for task in core.lrange("etl", 0, -1)} == {10_000}
+
+
+@needs_server
+@pytest.mark.skipif(not shutil.which("openssl"), reason="needs openssl, which makes a certificate")
+def test_a_server_with_tls_is_trusted_by_its_certificate_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    key, certificate = str(tmp_path / "key.pem"), str(tmp_path / "certificate.pem")
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=broker"]
+        + ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate],
+        check=True,
+        capture_output=True,
+    )
+    port, tls_port = free_port(), free_port()
+    settings = {"tls-port": str(tls_port), "tls-cert-file": certificate, "tls-key-file": key, "tls-auth-clients": "no"}
+    with started(tmp_path, {**broker(tls_port), "scheme": "rediss"}) as servers:
+        servers.server(port, **settings)
+        with pytest.raises((redis.ConnectionError, OperationalError), match="certificate verify failed"):
+            application(servers, None).connection_for_write().connect()
+        monkeypatch.setenv("SSL_CERT_FILE", certificate)
+        scheduler = application(servers, None)
+        servers.worker("etl")
+        workers_answer(servers, scheduler, 1)
+        scheduler.send_task("run", args=[3], queue="etl")
+        wait_for(lambda: runs(servers) == [3], "the task runs")
 
 
 def fill(core: Any) -> None:

@@ -10,6 +10,7 @@ On RabbitMQ these are durable queues and one control exchange for each worker po
 
 from __future__ import annotations
 
+import ssl
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -17,10 +18,17 @@ from airflow.providers.celery.executors.default_celery import DEFAULT_CELERY_CON
 from airflow.providers.common.compat.sdk import conf
 from kombu.transport import TRANSPORT_ALIASES
 
-from airflow_backbone import celery_transport, redis_transport
+from airflow_backbone import celery_transport
 
 AMQP_SCHEMES = ("amqp://", "amqps://", "pyamqp://")
 REDIS_SCHEMES = ("redis://", "rediss://", "sentinel://")
+
+REDIS_TRANSPORTS = {
+    "redis": "airflow_backbone.redis_transport:Transport",
+    "rediss": "airflow_backbone.redis_transport:Transport",
+    "sentinel": "airflow_backbone.redis_transport:SentinelTransport",
+}
+"""By the schemes of addresses, which kombu reads anew when it changes to the next Sentinel."""
 
 SENTINEL_SECONDS = 5
 """For an answer of a Sentinel; the next one is asked then."""
@@ -95,7 +103,7 @@ def with_redis(config: dict[str, Any], pool: str | None) -> dict[str, Any]:
     url = config["broker_url"]
     if not url.startswith(REDIS_SCHEMES):
         return config
-    redis_transport.use()
+    TRANSPORT_ALIASES.update(REDIS_TRANSPORTS)
     owner = f"pool.{pool}" if pool else "scheduler"
     options = {
         **{f"{key}_key": f"{owner}.{key}" for key in ("unacked", "unacked_index", "unacked_mutex")},
@@ -106,8 +114,11 @@ def with_redis(config: dict[str, Any], pool: str | None) -> dict[str, Any]:
         **(_sentinel_options(url) if url.startswith("sentinel://") else {}),
         **config["broker_transport_options"],
     }
-    worker = {"worker_consumer": "airflow_backbone.celery_consumer:RedisPoolConsumer"} if pool else {}
+    worker = {"worker_consumer": "airflow_backbone.redis_consumer:RedisPoolConsumer"} if pool else {}
+    # Kombu looks at no certificate where nothing is said.
+    tls = {"broker_use_ssl": {"ssl_cert_reqs": ssl.CERT_REQUIRED}} if url.startswith("rediss://") else {}
     return {
+        **tls,
         **config,
         "broker_transport_options": options,
         "task_publish_retry_policy": UNTIL_TAKEN,

@@ -14,12 +14,9 @@ from typing import Any, ClassVar
 from celery import Celery
 from celery.app.control import Control
 from celery.utils.log import get_logger
-from celery.worker import state
 from celery.worker.consumer import Consumer
 from kombu import Queue
 from kombu.pidbox import Mailbox
-
-from . import redis_transport
 
 logger = get_logger(__name__)
 
@@ -110,26 +107,3 @@ class PoolConsumer(SteadyConsumer):
         """Do what the broker refuses to those who may not consume from the queue."""
         with self.connection.channel() as channel:
             queue(channel).get()
-
-
-class RedisPoolConsumer(PoolConsumer):
-    """The same on Redis, where queues are lists that come and go."""
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        redis_transport.QoS.working_on = staticmethod(_held)
-        super().__init__(*args, **options)
-
-    def _standing(self, name: str) -> Queue:
-        return Queue(name, routing_key=name, no_declare=True)
-
-    def _look(self, queue: Queue) -> None:
-        """Count its messages."""
-        with self.task_consumer.channel.conn_or_acquire() as client:
-            client.llen(queue.name)
-
-
-def _held() -> set[str] | None:
-    """The delivery tags of the tasks that run; None once the worker has to stop."""
-    if any(flag is not None and flag is not False for flag in (state.should_stop, state.should_terminate)):
-        return None
-    return {request.message.delivery_tag for request in state.active_requests}

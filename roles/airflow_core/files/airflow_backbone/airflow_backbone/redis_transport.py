@@ -18,7 +18,6 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
-from kombu.transport import TRANSPORT_ALIASES
 from kombu.transport import redis as kombu_redis
 from kombu.transport.virtual import QoS as VirtualQoS
 from redis import Connection, SSLConnection
@@ -194,12 +193,3 @@ class SentinelTransport(_Polling, kombu_redis.SentinelTransport):
     Channel = SentinelChannel
     recoverable_connection_errors = kombu_redis.SentinelTransport.connection_errors
     recoverable_channel_errors = ()
-
-
-def use() -> None:
-    """Let kombu take these transports for every address of Redis.
-
-    By the aliases of the addresses' schemes, since kombu reads these anew when it changes to the next Sentinel.
-    """
-    for scheme, name in {"redis": "Transport", "rediss": "Transport", "sentinel": "SentinelTransport"}.items():
-        TRANSPORT_ALIASES[scheme] = f"{__name__}:{name}"
