@@ -9,7 +9,9 @@ A program for another interpreter than the module's, one that has an AMQP client
 from __future__ import annotations
 
 import json
+import ssl
 import sys
+import tempfile
 from typing import Any
 
 try:
@@ -35,8 +37,18 @@ def ask(asked: dict[str, Any]) -> dict[str, Any]:
 
 
 def _ask(place: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
-    context = {"cadata": asked.get("ca"), "check_hostname": True}
-    tls = {"context": context, "server_hostname": place["host"]} if asked["is_tls"] else False
+    if not asked["is_tls"]:
+        return _converse(place, asked, False)
+    tls = {"cert_reqs": ssl.CERT_REQUIRED, "server_hostname": place["host"]}
+    if not asked.get("ca"):
+        return _converse(place, asked, tls)
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", suffix=".pem") as ca:
+        ca.write(asked["ca"])
+        ca.flush()
+        return _converse(place, asked, {**tls, "ca_certs": ca.name})
+
+
+def _converse(place: dict[str, Any], asked: dict[str, Any], tls: dict[str, Any] | bool) -> dict[str, Any]:
     connection = amqp.Connection(
         host=f"{place['host']}:{place['port']}",
         login_method="PLAIN",
