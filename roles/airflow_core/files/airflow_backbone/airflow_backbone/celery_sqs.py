@@ -103,7 +103,7 @@ class Channel(SQS.Channel):
             except (BotoCoreError, ClientError) as error:
                 logger.warning("A message of %s is not given back and waits for its timeout: %s", name, error)
 
-    def _loop1(self, queue: str, _: Any = None) -> None:
+    def _loop1(self, queue: str, _answer: Any = None) -> None:
         if queue in self.failing:
             self.failing.discard(queue)
             self.hub.call_later(AGAIN_SECONDS, self._schedule_queue, queue)
