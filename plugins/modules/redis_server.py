@@ -16,11 +16,6 @@ description:
     to a replica before. Run it with C(throttle=1), so that one server after the other restarts.
 extends_documentation_fragment:
   - airstack.backbone.attributes
-attributes:
-  check_mode:
-    support: full
-  diff_mode:
-    support: full
 options:
   host:
     description: The server's address.
