@@ -176,13 +176,13 @@ def test_a_pool_may_not(attempt: Callable[[Any], object], channel: Any) -> None:
 
 
 def test_a_pool_may_not_enter_another_virtual_host() -> None:
-    address = wall_app.url(MINE["name"]).split(";")[0].rsplit("/", 1)[0] + "/%2F"
+    address = wall_app.url(MINE["name"]).split(";", maxsplit=1)[0].rsplit("/", 1)[0] + "/%2F"
     with pytest.raises(AMQPError, match=r"not found|refused|not_allowed"), Connection(address) as connection:
         connection.connect()
 
 
 def test_no_guest_is_let_in() -> None:
-    place = wall_app.url(None).split(";")[0].rsplit("@", 1)[1]
+    place = wall_app.url(None).split(";", maxsplit=1)[0].rsplit("@", 1)[1]
     with pytest.raises(AccessRefused), Connection(f"amqp://guest:guest@{place}") as connection:
         connection.connect()
 

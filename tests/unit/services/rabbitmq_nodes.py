@@ -183,7 +183,8 @@ class Node:
 def cluster(plan: dict[str, Any], secrets: dict[str, str], folder: Path) -> Iterator[tuple[list[Node], Network]]:
     """The nodes of a plan, which run, and a network with a further host, ``client``."""
     addresses = {node["name"]: node["address"] for node in plan["broker"]["nodes"]}
-    client = next(iter(addresses.values())).rsplit(".", 1)[0] + ".250"
+    first, *_others = addresses.values()
+    client = first.rsplit(".", 1)[0] + ".250"
     network = Network(f"bb{os.getpid()}", {**addresses, "client": client})
     try:
         network.make()

@@ -441,7 +441,7 @@ ROUNDS = 2
 @needs_server
 def test_a_master_that_is_killed_costs_no_task(tmp_path: Path) -> None:
     """Three servers, three Sentinels, two workers and a scheduler that sends all the time."""
-    ports, sentinels = [free_port() for _ in range(3)], [free_port() for _ in range(3)]
+    ports, sentinels = ([free_port() for _server in range(3)] for _kind in range(2))
     with started(tmp_path, broker(ports[0], sentinels)) as servers:
         for port in ports:
             servers.server(port, None if port == ports[0] else ports[0])
