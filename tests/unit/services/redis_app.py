@@ -35,7 +35,7 @@ def application(told: dict[str, Any], **settings: Any) -> Celery:
         "worker_redirect_stdouts": False,
     }
     made = Celery("redis", set_as_current=False)
-    made.conf.update({**wall_app._celery_config().of(base, told["pool"]), **settings})
+    made.conf.update({**wall_app.celery_config().of(base, told["pool"]), **settings})
 
     @made.task(name="run")
     def run(number: int, seconds: float = 0) -> None:

@@ -105,7 +105,7 @@ def test_three_servers_keep_what_a_replica_has() -> None:
 @pytest.mark.parametrize(("pool", "owner"), [("etl", "pool.etl"), (None, "scheduler")])
 def test_each_pool_keeps_what_it_holds_under_keys_of_its_own(pool: str | None, owner: str) -> None:
     config = {"broker_url": "redis://u:p@h/0", "broker_transport_options": {"visibility_timeout": 7}}
-    options = redis_app.wall_app._celery_config().of(config, pool)["broker_transport_options"]
+    options = redis_app.wall_app.celery_config().of(config, pool)["broker_transport_options"]
     assert {options[f"{key}_key"] for key in ("unacked", "unacked_index", "unacked_mutex")} == {
         f"{owner}.{key}" for key in ("unacked", "unacked_index", "unacked_mutex")
     }
@@ -115,21 +115,21 @@ def test_each_pool_keeps_what_it_holds_under_keys_of_its_own(pool: str | None, o
 
 def test_the_login_to_the_sentinels_comes_out_of_the_address() -> None:
     config = {"broker_url": "sentinel://u:p%2Fw@a:1/0;sentinel://u:p%2Fw@b:1/0", "broker_transport_options": {}}
-    options = redis_app.wall_app._celery_config().of(config, "etl")["broker_transport_options"]
+    options = redis_app.wall_app.celery_config().of(config, "etl")["broker_transport_options"]
     assert (options["sentinel_kwargs"]["username"], options["sentinel_kwargs"]["password"]) == ("u", "p/w")
 
 
 def test_a_certificate_is_looked_at_unless_the_user_says_how() -> None:
     config: dict[str, Any] = {"broker_url": "rediss://u:p@h/0", "broker_transport_options": {}}
-    of = redis_app.wall_app._celery_config().of
+    of = redis_app.wall_app.celery_config().of
     assert of(config, None)["broker_use_ssl"] == {"ssl_cert_reqs": ssl.CERT_REQUIRED}
     own = {"ssl_ca_certs": "/ca.pem", "ssl_cert_reqs": ssl.CERT_REQUIRED}
     assert of({**config, "broker_use_ssl": own}, None)["broker_use_ssl"] == own
 
 
 def test_another_broker_keeps_its_settings() -> None:
-    config = {"broker_url": "sqs://", "broker_transport_options": {}}
-    assert redis_app.wall_app._celery_config().of(config, "etl") == config
+    config = {"broker_url": "memory://", "broker_transport_options": {}}
+    assert redis_app.wall_app.celery_config().of(config, "etl") == config
 
 
 # --- the wall ---------------------------------------------------------------------------------------------------------
