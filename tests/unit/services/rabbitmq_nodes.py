@@ -96,7 +96,7 @@ class Node:
         self._configure(plan, secrets)
 
     def _configure(self, plan: dict[str, Any], secrets: dict[str, str]) -> None:
-        role = Role("airflow_broker", plan, secrets, inventory_hostname=self.host)
+        role = Role("airflow_broker", plan, secrets, "rabbitmq", inventory_hostname=self.host)
         self.name = role["__airflow_broker_node"]
         places = {
             "__airflow_broker_definitions": str(self._folder / "definitions.d"),

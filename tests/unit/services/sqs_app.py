@@ -47,7 +47,7 @@ def with_sqs(config: dict[str, Any]) -> dict[str, Any]:
     sys.modules[sdk.__name__] = sdk
     from airflow_backbone import celery_config  # noqa: PLC0415
 
-    return dict(celery_config.CELERY_CONFIG)
+    return celery_config.of(config, None)
 
 
 class _NoConfiguration:

@@ -129,7 +129,8 @@ def test_a_certificate_is_looked_at_unless_the_user_says_how() -> None:
 
 def test_another_broker_keeps_its_settings() -> None:
     config = {"broker_url": "memory://", "broker_transport_options": {}}
-    assert redis_app.wall_app.celery_config().of(config, "etl") == config
+    steady = {"worker_consumer": "airflow_backbone.celery_consumer:SteadyConsumer"}
+    assert redis_app.wall_app.celery_config().of(config, "etl") == {**config, **steady}
 
 
 # --- the wall ---------------------------------------------------------------------------------------------------------

@@ -47,11 +47,17 @@ class Role:
     """A role's variables, evaluated."""
 
     def __init__(
-        self, name: str, airflow_plan: dict[str, Any], airflow_secrets: dict[str, str] | None = None, **facts: str
+        self,
+        name: str,
+        airflow_plan: dict[str, Any],
+        airflow_secrets: dict[str, str] | None = None,
+        provider: str | None = None,
+        **facts: str,
     ) -> None:
         self.folder = ROLES / name
         self.defaults = self._read("defaults")
-        variables = {**self.defaults, **self._read("vars")}
+        of_provider = self._read("vars", provider) if provider else {}
+        variables = {**self.defaults, **self._read("vars"), **of_provider}
         given = {
             "airflow_plan": airflow_plan,
             "airflow_secrets": airflow_secrets or SECRETS,
@@ -61,8 +67,8 @@ class Role:
         self._variables = {name: _trusted(value) for name, value in variables.items()} | given
         self._templar = Templar(DataLoader(), self._variables)
 
-    def _read(self, folder: str) -> dict[str, Any]:
-        found: dict[str, Any] = yaml.safe_load((self.folder / folder / "main.yml").read_text(encoding="utf-8"))
+    def _read(self, folder: str, file: str = "main") -> dict[str, Any]:
+        found: dict[str, Any] = yaml.safe_load((self.folder / folder / f"{file}.yml").read_text(encoding="utf-8"))
         return found
 
     def __getitem__(self, name: str) -> Any:
