@@ -127,6 +127,7 @@ class Broker:
             raise BrokerError(f"{self.address}: {self.address.scheme} has no fanout, which remote control needs")
         with self._explained(f"{self.address} was to be connected to"):
             self._connection.connect()
+            # Opened by being asked for; without it, a virtual host that is closed to the user shows later.
             self._connection.default_channel  # noqa: B018
 
     def close(self) -> None:

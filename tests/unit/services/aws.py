@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import boto3
+
 REGION = "eu-west-1"
 ACCOUNT = "123456789012"
 SECRET = "secret"
@@ -58,8 +60,6 @@ class Aws:
         return f"http://127.0.0.1:{self.port}"
 
     def client(self, service: str, key: str = ADMINISTRATOR) -> Any:
-        import boto3  # noqa: PLC0415
-
         return boto3.client(
             service,
             endpoint_url=self.url,
