@@ -124,6 +124,11 @@ def opened_directory(path: Path) -> Iterator[int]:
         os.close(descriptor)
 
 
+def inside(descriptor: int) -> Path:
+    """Return a path of an open directory (proc(5)), for calls that take none but paths."""
+    return Path(f"/proc/self/fd/{descriptor}")
+
+
 def read_file(path: Path) -> bytes:
     """Return what a file holds. A link or a pipe in its place, which could lead anywhere or have no end, is an error."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -168,14 +173,15 @@ def describe(error: OSError) -> str:
     return f"{error.strerror or error}{place}{f'; {advice}' if advice else ''}"
 
 
-def share(old: str, new: str) -> bool:
-    """Let two releases share a file. False: it was copied, since the filesystem has no more links to give."""
+def share(old: str, old_root: int, new: str, new_root: int) -> bool:
+    """Let two releases, whose directories are open, share a file. False: it was copied, as no more links can be had."""
     try:
-        os.link(old, new)
+        os.link(old, new, src_dir_fd=old_root, dst_dir_fd=new_root, follow_symlinks=False)
     except OSError:
-        shutil.copy2(old, new)
-        status = os.stat(old)
-        os.chown(new, status.st_uid, status.st_gid)
+        source, copy = f"{inside(old_root)}/{old}", f"{inside(new_root)}/{new}"
+        shutil.copy2(source, copy)
+        status = os.stat(source)
+        os.chown(copy, status.st_uid, status.st_gid)
         return False
     return True
 

@@ -21,7 +21,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,6 +34,7 @@ from ansible_collections.airstack.backbone.plugins.module_utils._dags.files impo
     describe,
     flush,
     have_directory,
+    inside,
     link,
     make_directory,
     opened_directory,
@@ -51,8 +52,8 @@ from ansible_collections.airstack.backbone.plugins.module_utils._dags.releases i
     STAGING_PREFIX,
     Base,
     Directory,
-    Kept,
     PublishError,
+    Reusable,
     is_published,
     release_name,
     reusable,
@@ -185,9 +186,9 @@ def publish(
     have_directory(directory.path / RELEASES, attributes)
     staging = Path(tempfile.mkdtemp(prefix=STAGING_PREFIX, dir=directory.path))
     try:
-        with opened_directory(staging) as descriptor:
+        with opened_directory(staging) as descriptor, ExitStack() as stack:
             with timer.phase("write"):
-                kept = reusable(directory, base, attributes)
+                kept = stack.enter_context(reusable(directory, base, attributes))
             written = _stage(descriptor, content, attributes, kept, metadata, timer)
         os.rename(staging, directory.release(name))
         sync(f"{directory.path / RELEASES}")
@@ -203,7 +204,7 @@ def _stage(
     descriptor: int,
     content: Content,
     attributes: Attributes,
-    kept: Mapping[tuple[str, str], Kept],
+    kept: Reusable,
     metadata: Mapping[str, Any],
     timer: Timer,
 ) -> int:
@@ -212,21 +213,16 @@ def _stage(
     Only this process gets into it until it is complete, and its name is not asked again: somebody else may own the
     directory that it is in, and put a link in its place.
     """
-    root = _inside(descriptor)
+    root = inside(descriptor)
     with timer.phase("write"):
         # Not setgid either, so that what is made in it gets this process's own group.
         os.fchmod(descriptor, 0o700)
-        written, made = _fill(root, content, attributes, kept)
+        written, made = _fill(descriptor, content, attributes, kept)
         write_text(root / METADATA, json.dumps(metadata, indent=2) + "\n", attributes)
         own(descriptor, attributes, attributes.directory_mode)
     with timer.phase("flush"):
         flush(root, [*made, METADATA, MANIFEST, "."])
     return written
-
-
-def _inside(descriptor: int) -> Path:
-    """Return a path of an open directory (proc(5)), for calls that take none but paths."""
-    return Path(f"/proc/self/fd/{descriptor}")
 
 
 def _plain(error: OSError) -> str:
@@ -253,16 +249,15 @@ def set_current(directory: Directory, event: history.Event, attributes: Attribut
         raise PublishError(f"{directory.link} could not be switched to {event.release}: {describe(error)}") from error
 
 
-def _fill(
-    staging: Path, content: Content, attributes: Attributes, kept: Mapping[tuple[str, str], Kept]
-) -> tuple[int, list[str]]:
-    """Make everything that a release holds but its metadata.
+def _fill(descriptor: int, content: Content, attributes: Attributes, kept: Reusable) -> tuple[int, list[str]]:
+    """Make everything that a release, whose directory is open, holds but its metadata.
 
-    :param kept: files that are shared, by content
+    :param kept: files that are shared
     :return: the number of bytes written, and the paths of what is new on disk, directories included
     """
-    shared = [(entry, kept[entry.content]) for entry in content.entries if entry.content in kept]
-    new = [entry for entry in content.entries if entry.content not in kept]
+    staging = inside(descriptor)
+    shared = [(entry, kept.files[entry.content]) for entry in content.entries if entry.content in kept.files]
+    new = [entry for entry in content.entries if entry.content not in kept.files]
     wanted: dict[str, list[Wanted]] = {}
     for entry in _spread(entry for entry in new if entry.kind != "l"):
         wanted.setdefault(entry.digest, []).append(Wanted(staging / entry.path, entry))
@@ -272,7 +267,7 @@ def _fill(
         for level in directories:
             parallel.each(pool, lambda path: make_directory(f"{staging}/{path}", attributes), level)
         written = content.write(pool, wanted, attributes)
-        is_linked = parallel.each(pool, lambda each: share(each[1].path, f"{staging}/{each[0].path}"), shared)
+        is_linked = parallel.each(pool, lambda each: share(each[1].path, kept.root, each[0].path, descriptor), shared)
         links = [entry for entry in new if entry.kind == "l"]
         parallel.each(pool, lambda each: link(str(each.target), f"{staging}/{each.path}", attributes), links)
         times = dict(

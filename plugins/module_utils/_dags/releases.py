@@ -20,15 +20,19 @@ import errno
 import json
 import os
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ansible_collections.airstack.backbone.plugins.module_utils._dags import parallel
-from ansible_collections.airstack.backbone.plugins.module_utils._dags.files import Attributes, read_file
+from ansible_collections.airstack.backbone.plugins.module_utils._dags.files import (
+    Attributes,
+    opened_directory,
+    read_file,
+)
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.origin import Before, Revision
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.tree import MANIFEST, METADATA, Entry, tree_hash
 
@@ -168,6 +172,10 @@ class Directory:
         :raises PublishError: they are somewhere else
         """
         self.require_no_links()
+        return self.listed()
+
+    def listed(self) -> list[str]:
+        """Return `names()`, wherever they are: for who asks `require_no_links` meanwhile."""
         try:
             with os.scandir(self.path / RELEASES) as found:
                 return sorted(each.name for each in found if each.is_dir(follow_symlinks=False))
@@ -229,44 +237,51 @@ def compare(before: Iterable[Entry], after: Iterable[Entry]) -> Changes:
 
 
 class Kept(NamedTuple):
-    """A file of a release that another one may share, and its modification time."""
+    """A file of a release that another one may share: its path in there, and its modification time."""
 
     path: str
     mtime_ns: int
 
 
-def reusable(directory: Directory, base: Base, attributes: Attributes) -> dict[tuple[str, str], Kept]:
-    """Return the files of a release that another one may share, by content.
+class Reusable(NamedTuple):
+    """What another release may share of one: its open directory, and files by content."""
+
+    root: int
+    files: Mapping[tuple[str, str], Kept]
+
+
+@contextmanager
+def reusable(directory: Directory, base: Base, attributes: Attributes) -> Iterator[Reusable]:
+    """Give the files of a release that another one may share.
 
     Left out is what is not as it was published: edited in place, or with another owner or mode than is wanted now.
     """
     recorded = [each for each in base.recorded if each.entry.kind != "l"]
     if base.name is None or not recorded:
-        return {}
-    root = str(directory.release(base.name))
+        yield Reusable(-1, {})
+        return
     modes = {kind: stat.S_IFREG | attributes.mode(kind) for kind in ("f", "x")}
     owner = attributes.uid, attributes.gid
+    with opened_directory(directory.release(base.name)) as root, ThreadPoolExecutor(parallel.THREADS) as pool:
 
-    def is_intact(each: Recorded) -> bool:
-        entry = each.entry
-        try:
-            status = os.lstat(f"{root}/{entry.path}")
-        except OSError:
-            return False
-        return (
-            status.st_mtime_ns == each.mtime_ns
-            and status.st_size == entry.size
-            and status.st_mode == modes[entry.kind]
-            and (status.st_uid, status.st_gid) == owner
-        )
+        def is_intact(each: Recorded) -> bool:
+            entry = each.entry
+            try:
+                status = os.stat(entry.path, dir_fd=root, follow_symlinks=False)
+            except OSError:
+                return False
+            return (
+                status.st_mtime_ns == each.mtime_ns
+                and status.st_size == entry.size
+                and status.st_mode == modes[entry.kind]
+                and (status.st_uid, status.st_gid) == owner
+            )
 
-    with ThreadPoolExecutor(parallel.THREADS) as pool:
         intact = parallel.each(pool, is_intact, recorded)
-    return {
-        each.entry.content: Kept(f"{root}/{each.entry.path}", each.mtime_ns)
-        for each, usable in zip(recorded, intact)
-        if usable
-    }
+        files = {
+            each.entry.content: Kept(each.entry.path, each.mtime_ns) for each, usable in zip(recorded, intact) if usable
+        }
+        yield Reusable(root, files)
 
 
 def is_published(directory: Directory, name: str, tree: str) -> bool:

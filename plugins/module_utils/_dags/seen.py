@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from ansible_collections.airstack.backbone.plugins.module_utils._dags import history
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.releases import Directory
 
-LOOKS = 4
+LOOKS = 5
 """Threads that a look takes."""
 
 
@@ -41,7 +41,13 @@ def look(pool: ThreadPoolExecutor, directory: Directory) -> Callable[[], Seen]:
     :raises PublishError: by the answer: `current` or the releases are not what a publisher made
     """
     current: Future[str | None] = pool.submit(directory.current)
-    names: Future[list[str]] = pool.submit(directory.names)
+    no_links = pool.submit(directory.require_no_links)
+    names: Future[list[str]] = pool.submit(directory.listed)
     events: Future[list[history.Event]] = pool.submit(history.read, directory)
     leftovers = pool.submit(lambda: [path.name for path in directory.leftovers()])
-    return lambda: Seen(current.result(), names.result(), events.result(), leftovers.result())
+
+    def seen() -> Seen:
+        no_links.result()
+        return Seen(current.result(), names.result(), events.result(), leftovers.result())
+
+    return seen

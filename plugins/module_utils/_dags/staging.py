@@ -150,7 +150,8 @@ def earlier(job: Job, name: str | None = None) -> Staged:
 
 def held(job: Job) -> list[str]:
     """Return what need not be sent because the current release has it, as `wanted` names it."""
-    return sorted("".join(content) for content in reusable(job.directory, job.directory.base(), job.attributes))
+    with reusable(job.directory, job.directory.base(), job.attributes) as kept:
+        return sorted("".join(content) for content in kept.files)
 
 
 def wanted(entries: Iterable[Entry], held_there: Collection[str]) -> list[Entry]:

@@ -95,7 +95,7 @@ def test_copies_are_on_disk_too(storage: Path, tmp_path: Path, monkeypatch: pyte
     flushed: list[str] = []
     real = publishing.flush
 
-    def refuse(*_paths: Path) -> None:
+    def refuse(*_paths: str, **_roots: object) -> None:
         raise OSError(errno.EMLINK, "Too many links")
 
     def flush(root: Path, paths: Sequence[str]) -> None:
