@@ -21,8 +21,11 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Names of the filters, as playbooks use them."""
         return {
+            "redis_connections": redis.connections,
             "redis_login": login,
             "redis_sentinel_users": redis.sentinel_acl,
+            "redis_external_state": redis.external,
             "redis_settings": redis.settings,
+            "redis_state": redis.state,
             "redis_users": redis.acl,
         }

@@ -200,7 +200,7 @@ def _broker_settings(plan: Mapping[str, Any], seen: Mapping[str, Any]) -> Iterat
                 "broker",
                 f"its {name} is {told[name]} and has to be {wanted}",
                 "deploy with site.yml, which sets it" if is_ours else f"set it there: {redis.REASONS[name]}",
-                severity=ERROR if name == "maxmemory-policy" else WARNING,
+                severity=ERROR if name in redis.FATAL else WARNING,
                 is_final=True,
             )
 

@@ -13,13 +13,28 @@ from typing import Any
 SECONDS = 10
 """For an answer."""
 
+ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
+    "host": {"type": "str", "default": "127.0.0.1"},
+    "port": {"type": "int", "default": 6379},
+    "tls": {"type": "dict", "options": {"ca_path": {"type": "path"}, "name": {"type": "str"}}},
+}
+"""The options with which a module reaches a server (doc fragment airstack.backbone.redis)."""
+
 
 class Refused(Exception):
     """The server's own words, such as "NOPERM this user has no permissions to run the 'config|get' command"."""
 
 
+def trusting(ca: str | None) -> ssl.SSLContext:
+    """TLS that knows servers by an authority's certificate, as text; by the machine's own authorities without one."""
+    return ssl.create_default_context(cadata=ca or None)
+
+
 class Redis:
-    """A connection that is logged in. Raises Refused, and OSError where there is no server."""
+    """A connection that is logged in. Raises Refused, and OSError where there is no server.
+
+    name: whom the certificate of a server with TLS has to name, where that is not the host.
+    """
 
     UNANSWERED = (OSError, EOFError)
 
@@ -30,9 +45,10 @@ class Redis:
         login: tuple[str | None, str | None] = (None, None),
         tls: ssl.SSLContext | None = None,
         seconds: float = SECONDS,
+        name: str | None = None,
     ) -> None:
         connected = socket.create_connection((host, port), timeout=seconds)
-        self._socket = tls.wrap_socket(connected, server_hostname=host) if tls else connected
+        self._socket = tls.wrap_socket(connected, server_hostname=name or host) if tls else connected
         self._file = self._socket.makefile("rb")
         user, password = login
         if password:
@@ -80,6 +96,22 @@ class Redis:
         return read[:-2].decode(errors="replace")
 
 
+def connect(options: Mapping[str, Any], place: tuple[str, int] | None = None) -> Redis:
+    """A connection to the server of a module's options, with their user and password.
+
+    place: another server that is known in the same way. Raises as Redis does.
+    """
+    tls = options["tls"]
+    host, port = place or (options["host"], options["port"])
+    return Redis(
+        host,
+        port,
+        (options["user"], options["password"]),
+        None if tls is None else ssl.create_default_context(cafile=tls["ca_path"]),
+        name=tls and tls["name"],
+    )
+
+
 def command(words: tuple[str, ...]) -> bytes:
     """A command as RESP2 writes it."""
     encoded = [word.encode() for word in words]
@@ -97,17 +129,22 @@ def ask(asked: Mapping[str, Any]) -> dict[str, Any]:
         with closing(Redis(asked["host"], asked["port"], (asked["user"], asked["password"]), asked["tls"])) as redis:
             waiting = _waiting(redis)
             queues = {queue: _queue(redis, queue, users, waiting) for queue, users in asked["users"].items()}
-            return {"queues": queues, "settings": _told(redis)}
+            return {"queues": queues, "settings": told(redis)}
     except (Refused, *Redis.UNANSWERED) as error:
         return {"error": str(error) or type(error).__name__}
 
 
-def master(sentinels: list[tuple[str, int]], name: str, login: tuple[str | None, str | None]) -> tuple[str, int]:
+def master(
+    sentinels: list[tuple[str, int]],
+    name: str,
+    login: tuple[str | None, str | None],
+    tls: ssl.SSLContext | None = None,
+) -> tuple[str, int]:
     """Where the Sentinels say that the master is: the first that answers. Raises OSError with the reasons of all."""
     reasons = []
     for host, port in sentinels:
         try:
-            with closing(Redis(host, port, login)) as sentinel:
+            with closing(Redis(host, port, login, tls)) as sentinel:
                 found = sentinel.call("SENTINEL", "GET-MASTER-ADDR-BY-NAME", name)
         except (Refused, *Redis.UNANSWERED) as error:
             reasons.append(f"{host}:{port}: {error}")
@@ -147,15 +184,15 @@ def waiting(clients: str) -> dict[str, int]:
     return counted
 
 
-def _told(redis: Redis) -> dict[str, str]:
+def told(redis: Redis) -> dict[str, str]:
     """The settings that INFO shows; none where it may not be asked."""
     try:
         memory, persistence = redis.info("memory"), redis.info("persistence")
     except Refused:
         return {}
-    told = {}
+    found = {}
     if "maxmemory_policy" in memory:
-        told["maxmemory-policy"] = memory["maxmemory_policy"]
+        found["maxmemory-policy"] = memory["maxmemory_policy"]
     if "aof_enabled" in persistence:
-        told["appendonly"] = "yes" if persistence["aof_enabled"] == "1" else "no"
-    return told
+        found["appendonly"] = "yes" if persistence["aof_enabled"] == "1" else "no"
+    return found

@@ -150,10 +150,10 @@ import inspect
 import json
 import os
 import re
-import ssl
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -222,12 +222,14 @@ class Look:
     def _redis(self) -> dict[str, Any]:
         broker, login = self._broker, (self._broker["user"], self._module.params["broker_password"])
         place = (broker["host"], broker["port"])
-        if sentinel := broker.get("sentinel"):
-            nodes = [(node["address"], node["port"]) for node in sentinel["nodes"]]
-            try:
-                place = _resp.master(nodes, sentinel["master_name"], login)
-            except OSError as error:
-                return {"error": str(error)}
+        is_encrypted = broker["scheme"] == "rediss" or broker.get("tls")
+        try:
+            tls = _resp.trusting(broker.get("ca")) if is_encrypted else None
+            if sentinel := broker.get("sentinel"):
+                nodes = [(node["address"], node["port"]) for node in sentinel["nodes"]]
+                place = _resp.master(nodes, sentinel["master_name"], login, tls)
+        except OSError as error:
+            return {"error": str(error)}
         users = {pool["name"]: pool["user"] for pool in broker["pools"]}
         # Pools that share a user cannot be told apart.
         are_known = len(set(users.values())) == len(users)
@@ -235,7 +237,7 @@ class Look:
             {
                 **dict(zip(("host", "port"), place)),
                 **dict(zip(("user", "password"), login)),
-                "tls": ssl.create_default_context() if broker["scheme"] == "rediss" else None,
+                "tls": tls,
                 "users": {
                     queue: [users[pool] for pool in pools] if are_known else None
                     for queue, pools in _health.consumers(self._plan).items()
@@ -244,42 +246,47 @@ class Look:
         )
 
     def _queues(self) -> dict[str, Any]:
-        python = self._module.params["python"]
-        if not os.access(python, os.X_OK):
-            return {"": {"error": f"{python} is not there, which would ask it"}}
-        asked = {
-            "places": [{"host": host, "port": port} for host, port in _health.places(self._broker)],
-            **{key: self._broker[key] for key in ("vhost", "user")},
-            "password": self._module.params["broker_password"],
-            "is_tls": self._broker["scheme"] == "amqps",
-            "ca": self._broker.get("ca"),
-            "seconds": ANSWER_SECONDS,
-            "queues": list(_health.consumers(self._plan)),
-        }
-        code, output, error = self._module.run_command([python, "-c", inspect.getsource(_amqp)], data=json.dumps(asked))
-        if code != 0:
-            return {"": {"error": _health.last_line(error)}}
-        answer: dict[str, Any] = json.loads(output)
+        answer = self._ask(
+            _amqp,
+            {
+                "places": [{"host": host, "port": port} for host, port in _health.places(self._broker)],
+                **{key: self._broker[key] for key in ("vhost", "user")},
+                "password": self._module.params["broker_password"],
+                "is_tls": self._broker["scheme"] == "amqps",
+                "ca": self._broker.get("ca"),
+                "seconds": ANSWER_SECONDS,
+                "queues": list(_health.consumers(self._plan)),
+            },
+        )
         return {"": answer} if "error" in answer else answer["queues"]
 
     def _sqs_queues(self) -> dict[str, Any]:
-        broker, python = self._broker, self._module.params["python"]
-        if not os.access(python, os.X_OK):
-            return {"": {"error": f"{python} is not there, which would ask it"}}
+        broker = self._broker
         dead = f"{next(iter(broker['urls'].values())).rpartition('/')[0]}/{broker['dead_letters']}"
-        asked = {
-            **{key: broker[key] for key in ("region", "endpoint_url", "user")},
-            "password": self._module.params["broker_password"] or None,
-            "seconds": ANSWER_SECONDS,
-            "urls": {**broker["urls"], broker["dead_letters"]: dead},
-        }
-        code, output, error = self._module.run_command([python, "-c", inspect.getsource(_sqs)], data=json.dumps(asked))
-        if code != 0:
-            return {"": {"error": _health.last_line(error)}}
-        answer: dict[str, Any] = json.loads(output)
+        answer = self._ask(
+            _sqs,
+            {
+                **{key: broker[key] for key in ("region", "endpoint_url", "user")},
+                "password": self._module.params["broker_password"] or None,
+                "seconds": ANSWER_SECONDS,
+                "urls": {**broker["urls"], broker["dead_letters"]: dead},
+            },
+        )
         if "error" in answer:
             return {"": answer}
         return {name: _health.counted(queue) for name, queue in answer["queues"].items()}
+
+    def _ask(self, program: ModuleType, asked: dict[str, Any]) -> dict[str, Any]:
+        """What a program answers that the core's Python runs, which has the broker's client; or {"error"}."""
+        python = self._module.params["python"]
+        if not os.access(python, os.X_OK):
+            return {"error": f"{python} is not there, which would ask it"}
+        command = [python, "-c", inspect.getsource(program)]
+        code, output, error = self._module.run_command(command, data=json.dumps(asked))
+        if code != 0:
+            return {"error": _health.last_line(error)}
+        answer: dict[str, Any] = json.loads(output)
+        return answer
 
     def _releases(self) -> dict[str, Any] | None:
         storage = Path(self._plan["dag_storage"]["path"])

@@ -11,20 +11,13 @@ version_added: 0.1.0
 description:
   - Compares the settings that a running Redis has with those that it shall have, and changes those that differ without a
     restart. That also finds what somebody has changed by hand.
-  - Loads the users from the server's aclfile, when told that it has changed.
+  - Loads the users from the server's aclfile, and its certificate, when told that they have changed.
   - Restarts the server where nothing else will do, and waits until it serves. A master that Sentinels watch hands over
     to a replica before. Run it with C(throttle=1), so that one server after the other restarts.
 extends_documentation_fragment:
+  - airstack.backbone.redis
   - airstack.backbone.attributes
 options:
-  host:
-    description: The server's address.
-    type: str
-    default: 127.0.0.1
-  port:
-    description: The server's port.
-    type: int
-    default: 6379
   user:
     description: A user who may do everything.
     type: str
@@ -45,6 +38,12 @@ options:
     description: Whether the aclfile has changed. Redis before 8.0 ends its connections then, and clients come back.
     type: bool
     default: false
+  load_certificate:
+    description:
+      - Whether the files of the certificate, of its key or of the authority have changed, under the names that they have.
+      - The server is restarted where O(tls) does not trust the certificate that it still shows, as that of a former authority.
+    type: bool
+    default: false
   restart:
     description: Whether something has changed that wants a restart.
     type: bool
@@ -54,7 +53,7 @@ options:
     type: str
     default: redis-server.service
   sentinel:
-    description: The Sentinel of the same host. Left out where there is none.
+    description: The Sentinel of the same host, which has the same O(tls). Left out where there is none.
     type: dict
     suboptions:
       host:
@@ -73,6 +72,8 @@ options:
     description: Seconds until the server serves.
     type: int
     default: 120
+seealso:
+  - module: airstack.backbone.redis_server_info
 author:
   - Airstack Founders (@airstack)
 """
@@ -107,6 +108,7 @@ role:
   type: str
 """
 
+import ssl
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -114,10 +116,14 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.airstack.backbone.plugins.module_utils import _resp
 from ansible_collections.airstack.backbone.plugins.module_utils._resp import Redis, Refused
-from ansible_collections.airstack.backbone.plugins.module_utils._services.redis import same
+from ansible_collections.airstack.backbone.plugins.module_utils._services import redis as service
 
 POLL_SECONDS = 0.5
+
+CERTIFICATE = ("tls-cert-file", "tls-key-file", "tls-ca-cert-file")
+"""Settings whose files Redis reads again when it is told their names again (config.c, VOLATILE_CONFIG)."""
 
 
 class Failed(Exception):
@@ -130,10 +136,9 @@ class Server:
     def __init__(self, module: AnsibleModule) -> None:
         self._module = module
         self._options = module.params
-        self._login = (module.params["user"], module.params["password"])
 
     def connect(self) -> Redis:
-        return Redis(self._options["host"], self._options["port"], self._login)
+        return _resp.connect(self._options)
 
     def wait(self, happened: Callable[[Redis], Any], what: str) -> None:
         """Until it is so. Raises Failed with what was found last."""
@@ -156,11 +161,7 @@ class Server:
         unknown = [name for name in wanted if name not in found]
         if unknown:
             raise Failed(f"Redis knows no setting {', '.join(unknown)}: take it out of airflow_broker_settings")
-        return [
-            {"setting": name, "was": found[name], "wanted": value}
-            for name, value in wanted.items()
-            if not same(found[name], value)
-        ]
+        return service.differences(found, wanted)
 
     def apply(self, redis: Redis, difference: dict[str, str]) -> bool:
         """Whether it could be changed while the server runs. Raises Failed where Redis takes no such value."""
@@ -171,6 +172,17 @@ class Server:
                 return False
             raise Failed(f"{difference['setting']}: Redis refuses the value ({error})") from error
         return True
+
+    def load_certificate(self, redis: Redis) -> None:
+        """All three at once, which have to fit together. Raises Failed where they do not."""
+        named = [word for pair in redis.settings(*CERTIFICATE).items() for word in pair]
+        try:
+            redis.call("CONFIG", "SET", *named)
+        except Refused as error:
+            raise Failed(
+                f"Redis does not take the certificate of {named[1]} and goes on with the former one ({error}):"
+                " see that the key belongs to it"
+            ) from error
 
     def restart(self) -> None:
         """Restart the server; a master hands over before, as long as a replica is there to take it."""
@@ -188,7 +200,7 @@ class Server:
         if state["role"] != "master" or state["connected_slaves"] == "0":
             return
         sentinel = self._options["sentinel"]
-        with closing(Redis(sentinel["host"], sentinel["port"], self._login)) as asked:
+        with closing(_resp.connect(self._options, (sentinel["host"], sentinel["port"]))) as asked:
             asked.call("SENTINEL", "FAILOVER", sentinel["master_name"])
         self.wait(lambda redis: redis.info("replication")["role"] == "slave", "the master does not hand over")
 
@@ -208,13 +220,19 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     secret = set(options["secret_settings"])
     wanted = {name: str(value) for name, value in {**options["settings"], **options["secret_settings"]}.items()}
     wants_restart = options["restart"]
+    differences: list[dict[str, str]] = []
     try:
         redis = server.connect()
+    except ssl.SSLCertVerificationError:
+        # What it shows is the former certificate, which the new authority has not signed.
+        if not options["load_certificate"] and not wants_restart:
+            raise
+        wants_restart = True
     except Refused as error:
         # The aclfile has passwords that the running server has not read.
         if not options["load_users"] and not wants_restart:
             raise Failed(f"Redis does not let {options['user']} in ({error}): restart {options['unit']}") from error
-        differences, wants_restart = [], True
+        wants_restart = True
     else:
         with closing(redis):
             differences = server.differences(redis, wanted)
@@ -223,13 +241,15 @@ def run(module: AnsibleModule) -> dict[str, Any]:
                 wants_restart = wants_restart or bool(stubborn)
                 if options["load_users"] and not wants_restart:
                     redis.call("ACL", "LOAD")
+                if options["load_certificate"] and not wants_restart:
+                    server.load_certificate(redis)
     if wants_restart and not module.check_mode:
         server.restart()
     shown = [
         {**each, "was": "other", "wanted": "(secret)"} if each["setting"] in secret else each for each in differences
     ]
     return {
-        "changed": bool(differences) or options["load_users"] or wants_restart,
+        "changed": bool(differences) or options["load_users"] or options["load_certificate"] or wants_restart,
         "differences": shown,
         "restarted": wants_restart and not module.check_mode,
         "role": role(server),
@@ -257,13 +277,13 @@ def main() -> None:
     }
     module = AnsibleModule(
         argument_spec={
-            "host": {"type": "str", "default": "127.0.0.1"},
-            "port": {"type": "int", "default": 6379},
+            **_resp.ARGUMENT_SPEC,
             "user": {"type": "str", "required": True},
             "password": {"type": "str", "required": True, "no_log": True},
             "settings": {"type": "dict", "default": {}},
             "secret_settings": {"type": "dict", "default": {}, "no_log": True},
             "load_users": {"type": "bool", "default": False},
+            "load_certificate": {"type": "bool", "default": False},
             "restart": {"type": "bool", "default": False},
             "unit": {"type": "str", "default": "redis-server.service"},
             "sentinel": {"type": "dict", "options": sentinel},

@@ -249,12 +249,13 @@ def _redis(described: Description, inventory: Inventory, _queues: Sequence[str])
     """host, port, vhost (the number of the database): where clients go. sentinel: where they ask for it instead.
 
     sentinel: None, or {master_name, nodes}: each host runs a Redis and a Sentinel.
-    operator_secret: of the users that are no clients (see _services.redis.ROLES).
+    operator_secret: of the users that are no clients (see _services.redis.ROLES). tls: as of RabbitMQ.
     """
-    nodes = _nodes(inventory, _PORTS["redis"])
+    direct = "rediss" if described.broker_tls else "redis"
+    nodes = _nodes(inventory, _PORTS[direct])
     is_watched = len(nodes) > 1
     return {
-        "scheme": "sentinel" if is_watched else "redis",
+        "scheme": "sentinel" if is_watched else direct,
         "nodes": nodes,
         "host": nodes[0]["address"],
         "port": nodes[0]["port"],
@@ -263,6 +264,7 @@ def _redis(described: Description, inventory: Inventory, _queues: Sequence[str])
         "secret": SECRET,
         "operator_secret": OPERATOR_SECRET,
         "sentinel": {"master_name": SENTINEL_MASTER, "nodes": _nodes(inventory, 26379)} if is_watched else None,
+        "tls": _tls(described) if described.broker_tls else None,
     }
 
 
@@ -335,7 +337,7 @@ def _sqs_problems(described: Description) -> list[Problem]:
     ]
 
 
-TLS_PROVIDERS = ("rabbitmq",)
+TLS_PROVIDERS = ("rabbitmq", "redis")
 """Those whose connections airflow_broker_tls encrypts."""
 
 PROVIDERS: dict[str, Provider] = {

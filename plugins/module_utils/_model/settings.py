@@ -37,6 +37,12 @@ PUBLISH_TIMEOUT = 15
 """Seconds that a scheduler gives one task's way to a broker of several nodes. Airflow's own, 1, is less than it takes to
 find that a node is gone (1 s until the kernel says so) and to try others (4 s for each that does not answer)."""
 
+ENCRYPTED = ("amqps", "rediss")
+"""Schemes of a broker with TLS. Where it is somebody else's the machine's own authorities know it, unless the user says so."""
+
+ONE_WAY_TLS = {"ssl_active": "True", "ssl_mutual_tls": "False"}
+"""The broker proves who it is, and clients do by their password."""
+
 BUNDLE_REFRESH = 30
 """Seconds until a new release is noticed where nobody announces it. Looking costs one readlink."""
 
@@ -50,8 +56,11 @@ def of(kind: str, pool: Mapping[str, Any] | None, plan: Mapping[str, Any], endpo
 
 
 def _defaults(kind: str, plan: Mapping[str, Any]) -> Settings:
-    if kind == "scheduler" and len(plan["broker"]["nodes"]) > 1:
+    broker = plan["broker"]
+    if kind == "scheduler" and len(broker["nodes"]) > 1:
         return {"celery": {"operation_timeout": str(PUBLISH_TIMEOUT)}}
+    if kind in ("scheduler", "worker") and not broker["nodes"] and broker["scheme"] in ENCRYPTED:
+        return {"celery": dict(ONE_WAY_TLS)}
     return {}
 
 
@@ -164,7 +173,11 @@ def _celery(plan: Mapping[str, Any]) -> Settings:
 
 
 def _amqp_transport(broker: Mapping[str, Any], _known: Mapping[str, Any]) -> Settings:
-    return {"celery": {"ssl_active": "True", "ssl_mutual_tls": "False"}} if broker.get("tls") else {}
+    return {"celery": _tls(broker)}
+
+
+def _tls(broker: Mapping[str, Any]) -> dict[str, str]:
+    return dict(ONE_WAY_TLS) if broker.get("tls") else {}
 
 
 def _redis_transport(broker: Mapping[str, Any], known: Mapping[str, Any]) -> Settings:
@@ -172,7 +185,7 @@ def _redis_transport(broker: Mapping[str, Any], known: Mapping[str, Any]) -> Set
     if broker["sentinel"]:
         options["master_name"] = broker["sentinel"]["master_name"]
     return {
-        "celery": {"task_publish_max_retries": str(PUBLISH_ATTEMPTS)},
+        "celery": {"task_publish_max_retries": str(PUBLISH_ATTEMPTS), **_tls(broker)},
         "celery_broker_transport_options": options,
     }
 

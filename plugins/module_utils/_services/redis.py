@@ -182,11 +182,85 @@ def settings(broker: Mapping[str, Any]) -> dict[str, str]:
     return wanted
 
 
+CERTIFICATE, KEY, CA = "certificate.pem", "key.pem", "ca.pem"
+"""The files of TLS."""
+
+
+def connections(broker: Mapping[str, Any], port: int, folder: str) -> dict[str, str]:
+    """Where a server or a Sentinel listens, and what it encrypts, by the names of redis.conf.
+
+    folder: of the files of TLS. Without TLS it is said, too, that there is none: both write down what they were set to
+    last, and would go on so.
+    """
+    if not broker.get("tls"):
+        return {"port": str(port), "tls-port": "0", "tls-replication": "no"}
+    return {
+        "port": "0",
+        "tls-port": str(port),
+        "tls-cert-file": f"{folder}/{CERTIFICATE}",
+        "tls-key-file": f"{folder}/{KEY}",
+        "tls-ca-cert-file": f"{folder}/{CA}",
+        # Clients prove who they are by their password.
+        "tls-auth-clients": "no",
+        # From a replica to its master, and from a Sentinel to servers and other Sentinels.
+        "tls-replication": "yes",
+    }
+
+
 REASONS = {
     "maxmemory-policy": "with any other policy Redis throws tasks away when its memory is full",
     "appendonly": "without it a restart forgets what was sent since the last snapshot",
 }
 """Why a setting has to be as it is, for those whose broker is somebody else's."""
+
+MENDED = "site.yml sets it"
+
+FATAL = ("maxmemory-policy",)
+"""Settings with which a platform is not deployed. Managed ones may keep what they hold in another way than appendonly."""
+
+
+def differences(found: Mapping[str, str], wanted: Mapping[str, str]) -> list[dict[str, str]]:
+    """The settings that differ of those that were found: {setting, was, wanted} each."""
+    return [
+        {"setting": name, "was": found[name], "wanted": value}
+        for name, value in wanted.items()
+        if name in found and not same(found[name], value)
+    ]
+
+
+def state(told: Mapping[str, Any], host: str) -> dict[str, list[str]]:
+    """The Redis of a host, held against the plan: {"differences", "problems"}, in sentences.
+
+    told: what redis_server_info returned. A difference is what a deployment mends, a problem what it cannot.
+    """
+    return {
+        "differences": [
+            f"Redis on {host} has the {each['setting']} {each['was']}, and the plan has {each['wanted']}: {MENDED}"
+            for each in told["differences"]
+        ],
+        "problems": [
+            f"Redis knows no setting {name}: take it out of airflow_broker_settings" for name in told["unknown"]
+        ],
+    }
+
+
+def external(broker: Mapping[str, Any], told: Mapping[str, Any]) -> dict[str, list[str]]:
+    """A broker of somebody else's, held against the plan: {"differences", "problems"}, in sentences.
+
+    told: what redis_server_info returned. With a difference the platform works; it may also be one that was not to be seen.
+    """
+    place = f"the broker {broker['host']}:{broker['port']}"
+    if told["error"] is not None:
+        advice = "See that it runs, and that this host reaches it with the user and the password of the description"
+        return {"differences": [], "problems": [f"{place} does not answer ({told['error']}). {advice}"]}
+    said: dict[bool, list[str]] = {True: [], False: []}
+    for each in told["differences"]:
+        reason = REASONS.get(each["setting"])
+        found = f"{place} has the {each['setting']} {each['was']}, and has to have {each['wanted']}"
+        said[each["setting"] in FATAL].append(f"{found}: {reason}" if reason else found)
+    untold = ", ".join(told["untold"])
+    unseen = f"{place} does not tell its {untold}, which could not be compared with the plan"
+    return {"differences": [*said[False], *([unseen] if untold else [])], "problems": said[True]}
 
 
 def same(one: str, other: str) -> bool:

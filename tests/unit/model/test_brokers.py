@@ -162,6 +162,27 @@ def test_clients_of_a_broker_with_tls_know_its_certificate(variables: Variables,
         assert tls == ({"ssl_active": "True", "ssl_mutual_tls": "False"} if is_client else {})
 
 
+def test_clients_of_redis_with_tls_know_its_certificate(variables: Variables, inventory: Inventory) -> None:
+    one = made({**variables, **REDIS, **TLS}, inventory)
+    assert urls(one)["worker-ml"] == "rediss://airflow-local-ml:p%2Fw@10.0.0.11:6379/0"
+    three = made({**variables, **REDIS, **TLS}, with_broker(inventory, "a", "b", "c"))
+    assert urls(three)["worker-ml"].startswith("sentinel://airflow-local-ml:p%2Fw@a:26379/0;")
+    for planned in (one, three):
+        assert planned["broker"]["tls"] == {
+            "certificate": "/pki/broker.pem",
+            "ca": "/pki/ca.pem",
+            "secret": "broker_tls_key",
+        }
+        assert "broker_tls_key" in {secret["name"] for secret in planned["secrets"]}
+        given = endpoints(planned)
+        given["broker"]["ca"] = "-----BEGIN CERTIFICATE-----\n"
+        [scheduler] = [each for each in components.model(planned, given) if each["kind"] == "scheduler"]
+        assert scheduler["files"][brokers.CA_FILE] == given["broker"]["ca"]
+        celery = scheduler["settings"]["celery"]
+        assert (celery["ssl_active"], celery["ssl_mutual_tls"]) == ("True", "False")
+        assert celery["task_publish_max_retries"] == "60"
+
+
 def test_a_broker_without_tls_needs_no_key(variables: Variables, inventory: Inventory) -> None:
     planned = made(variables, inventory)
     assert planned["broker"]["tls"] is None
@@ -247,6 +268,9 @@ def test_a_broker_from_elsewhere_has_the_users_that_are_named(variables: Variabl
         "worker-etl": "amqps://airflow:p%2Fw@broker.example.com:5671/prod",
         "worker-ml": "amqps://team.ml:p%2Fw@broker.example.com:5671/prod",
     }
+    for component in components.model(planned, endpoints(planned)):
+        is_client = component["kind"] in ("scheduler", "worker")
+        assert component["settings"].get("celery", {}).get("ssl_active") == ("True" if is_client else None)
     url = "rediss://broker.example.com:6380/2"
     redis = made({**variables, **EXTERNAL, "airflow_broker_url": url}, with_broker(inventory))
     assert (redis["broker"]["kind"], redis["broker"]["vhost"], redis["broker"]["port"]) == ("redis", "2", 6380)
@@ -268,7 +292,7 @@ def test_a_broker_from_elsewhere_has_the_users_that_are_named(variables: Variabl
         ({}, ["a", "b"], "groups['airflow_broker']", "1 or 3 or 5 hosts"),
         ({**TLS, "airflow_broker_tls_ca": None}, ["a"], "airflow_broker_tls_ca", "the file of the authority's"),
         ({**TLS, "airflow_broker_tls_certificate": None}, ["a"], "airflow_broker_tls_certificate", "all of their addr"),
-        ({**SQS, **TLS}, [], "airflow_broker_tls", "left out: the platform's own rabbitmq"),
+        ({**SQS, **TLS}, [], "airflow_broker_tls", "left out: the platform's own rabbitmq or redis"),
         (
             {**TLS, "airflow_settings": {"celery": {"ssl_key": "/k"}}},
             ["a"],

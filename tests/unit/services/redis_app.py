@@ -2,14 +2,15 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The Celery application of the tests with a real Redis: as Airflow configures it, without Airflow.
 
-REDIS_APP names a JSON file: url, pool (null for the scheduler), options of the transport, and runs, to which each task
-appends a line when it begins.
+REDIS_APP names a JSON file: url, pool (null for the scheduler), ca (the authority's file, or null without TLS), options of
+the transport, and runs, to which each task appends a line when it begins.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import ssl
 import sys
 import time
 from pathlib import Path
@@ -27,6 +28,7 @@ def application(told: dict[str, Any], **settings: Any) -> Celery:
         "broker_connection_retry_on_startup": True,
         "broker_transport_options": told["options"],
         "broker_url": told["url"],
+        **({"broker_use_ssl": {"ssl_cert_reqs": ssl.CERT_REQUIRED, "ssl_ca_certs": told["ca"]}} if told["ca"] else {}),
         "task_acks_late": True,
         "task_default_exchange": "unassigned",
         "task_default_queue": "unassigned",

@@ -40,13 +40,15 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def broker(port: int, sentinels: list[int] | None = None) -> dict[str, Any]:
-    """As the plan has it."""
+def broker(port: int, sentinels: list[int] | None = None, ca: Path | None = None) -> dict[str, Any]:
+    """As the plan has it; with the file of an authority, with TLS."""
     nodes = [{"name": str(each), "address": "127.0.0.1", "port": each} for each in sentinels or ()]
+    direct = "rediss" if ca else "redis"
     return {
         "provider": "redis",
         "kind": "redis",
-        "scheme": "sentinel" if sentinels else "redis",
+        "scheme": "sentinel" if sentinels else direct,
+        "tls": {"ca": str(ca)} if ca else None,
         "host": "127.0.0.1",
         "port": port,
         "vhost": "0",
@@ -84,7 +86,10 @@ def client(planned: dict[str, Any], user: str, port: int | None = None) -> Any:
     else:
         account = next((pool for pool in planned["pools"] if pool["name"] == user), planned)
         name, password = account["user"], SECRETS[account["secret"]]
-    return redis.Redis("127.0.0.1", port or planned["port"], username=name, password=password, decode_responses=True)
+    tls = {"ssl": True, "ssl_ca_certs": planned["tls"]["ca"]} if planned["tls"] else {}
+    return redis.Redis(
+        "127.0.0.1", port or planned["port"], username=name, password=password, decode_responses=True, **tls
+    )
 
 
 @dataclass
@@ -95,12 +100,17 @@ class Servers:
     planned: dict[str, Any]
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
+    @property
+    def tls(self) -> Path:
+        """The folder of the certificate, which all share."""
+        return self.folder / "tls"
+
     def server(self, port: int, master: int | None = None, **settings: str) -> None:
         place = self.folder / str(port)
         place.mkdir(exist_ok=True)
         (place / "users.acl").write_text(service.acl(self.planned, SECRETS), encoding="utf-8")
         wanted = {
-            **_place(port, place),
+            **self._place(port, place),
             "save": '""',
             **service.settings(self.planned),
             "masteruser": service.role(self.planned, "replica"),
@@ -117,7 +127,7 @@ class Servers:
         user = service.role(self.planned, "sentinel")
         password = service.role_password(self.planned, "sentinel", SECRETS)
         wanted = {
-            **_place(port, place),
+            **self._place(port, place),
             "sentinel monitor": f"airflow 127.0.0.1 {master} 2",
             "sentinel auth-user": f"airflow {user}",
             "sentinel auth-pass": f"airflow {password}",
@@ -127,6 +137,10 @@ class Servers:
             "sentinel failover-timeout": "airflow 5000",
         }
         self.start(f"sentinel-{port}", port, place / "sentinel.conf", wanted, "--sentinel")
+
+    def _place(self, port: int, place: Path) -> dict[str, str]:
+        connections = service.connections(self.planned, port, str(self.tls))
+        return {**connections, "bind": "127.0.0.1", "dir": str(place), "aclfile": str(place / "users.acl")}
 
     def start(self, name: str, port: int, config: Path, wanted: dict[str, str], *more: str) -> None:
         config.write_text("".join(f"{key} {value}\n" for key, value in wanted.items()), encoding="utf-8")
@@ -173,6 +187,7 @@ class Servers:
                 {
                     "url": credentials.broker_url(self.planned, account["user"], SECRETS[account["secret"]]),
                     "pool": pool,
+                    "ca": self.planned["tls"] and self.planned["tls"]["ca"],
                     "runs": str(self.folder / "runs"),
                     "options": {"master_name": "airflow", "visibility_timeout": 30600, **options},
                 }
@@ -186,10 +201,6 @@ class Servers:
             process.terminate()
         for process in self.running.values():
             _end(process)
-
-
-def _place(port: int, place: Path) -> dict[str, str]:
-    return {"port": str(port), "bind": "127.0.0.1", "dir": str(place), "aclfile": str(place / "users.acl")}
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

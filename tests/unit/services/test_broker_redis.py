@@ -4,11 +4,8 @@
 
 from __future__ import annotations
 
-import json
 import re
-import shutil
 import ssl
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +17,16 @@ from kombu.exceptions import OperationalError
 
 from ansible_collections.airstack.backbone.plugins.module_utils._services import redis as service
 from ansible_collections.airstack.backbone.tests.unit.services import redis_app, redis_servers
+from ansible_collections.airstack.backbone.tests.unit.services.certificates import Authority
+from ansible_collections.airstack.backbone.tests.unit.services.redis_platform import (
+    answers,
+    application,
+    await_all,
+    ports_of_three,
+    runs,
+    start_three,
+    workers_answer,
+)
 from ansible_collections.airstack.backbone.tests.unit.services.redis_servers import (
     POOLS,
     SECRETS,
@@ -122,9 +129,19 @@ def test_the_login_to_the_sentinels_comes_out_of_the_address() -> None:
 def test_a_certificate_is_looked_at_unless_the_user_says_how() -> None:
     config: dict[str, Any] = {"broker_url": "rediss://u:p@h/0", "broker_transport_options": {}}
     of = redis_app.wall_app.celery_config().of
-    assert of(config, None)["broker_use_ssl"] == {"ssl_cert_reqs": ssl.CERT_REQUIRED}
-    own = {"ssl_ca_certs": "/ca.pem", "ssl_cert_reqs": ssl.CERT_REQUIRED}
+    assert of(config, None)["broker_use_ssl"] == {"ssl_cert_reqs": ssl.CERT_REQUIRED, "ssl_check_hostname": True}
+    own = {"ssl_ca_certs": "/ca.pem", "ssl_cert_reqs": ssl.CERT_OPTIONAL, "ssl_check_hostname": False}
     assert of({**config, "broker_use_ssl": own}, None)["broker_use_ssl"] == own
+
+
+def test_sentinels_have_the_tls_of_the_servers() -> None:
+    config = {"broker_url": "sentinel://u:p@a:1/0;sentinel://u:p@b:1/0", "broker_transport_options": {}}
+    told = {"ssl_ca_certs": "/ca.pem", "ssl_cert_reqs": ssl.CERT_REQUIRED}
+    found = redis_app.wall_app.celery_config().of({**config, "broker_use_ssl": told}, "etl")
+    assert found["broker_use_ssl"] == {**told, "ssl_check_hostname": True}
+    assert {**found["broker_use_ssl"], "ssl": True}.items() <= found["broker_transport_options"][
+        "sentinel_kwargs"
+    ].items()
 
 
 def test_another_broker_keeps_its_settings() -> None:
@@ -144,27 +161,6 @@ def one_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     with started(tmp_path_factory.mktemp("redis"), broker(port)) as servers:
         servers.server(port)
         yield servers
-
-
-def application(servers: Servers, pool: str | None, **options: Any) -> Any:
-    """Celery as the scheduler has it, or a worker of the pool."""
-    told = servers.environment(pool, options)["REDIS_APP"]
-    return redis_app.application(json.loads(Path(told).read_text(encoding="utf-8")))
-
-
-def runs(servers: Servers) -> list[int]:
-    """The numbers of the tasks that began."""
-    path = servers.folder / "runs"
-    return [int(line.split()[0]) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
-
-
-def workers_answer(servers: Servers, scheduler: Any, number: int) -> None:
-    def answer() -> bool:
-        ended = [name for name, process in servers.running.items() if process.poll() is not None]
-        assert not ended, "\n".join(map(servers.log, ended))
-        return len(scheduler.control.ping(timeout=1) or ()) >= number
-
-    wait_for(answer, f"{number} workers answer")
 
 
 ATTEMPTS: dict[str, Callable[[Any], object]] = {
@@ -387,13 +383,6 @@ def test_a_server_that_was_killed_has_what_waited_and_what_was_held(tmp_path: Pa
         assert operator.hgetall("pool.etl.unacked") == {"tag": "held"}
 
 
-def answers(server: Any) -> bool:
-    try:
-        return bool(server.ping())
-    except redis.ConnectionError:
-        return False
-
-
 @needs_server
 def test_a_full_memory_refuses_tasks_and_throws_none_away(tmp_path: Path) -> None:
     port = free_port()
@@ -407,22 +396,17 @@ def test_a_full_memory_refuses_tasks_and_throws_none_away(tmp_path: Path) -> Non
 
 
 @needs_server
-@pytest.mark.skipif(not shutil.which("openssl"), reason="needs openssl, which makes a certificate")
 def test_a_server_with_tls_is_trusted_by_its_certificate_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    key, certificate = str(tmp_path / "key.pem"), str(tmp_path / "certificate.pem")
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=broker"]
-        + ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate],
-        check=True,
-        capture_output=True,
-    )
-    port, tls_port = free_port(), free_port()
-    settings = {"tls-port": str(tls_port), "tls-cert-file": certificate, "tls-key-file": key, "tls-auth-clients": "no"}
-    with started(tmp_path, {**broker(tls_port), "scheme": "rediss"}) as servers:
-        servers.server(port, **settings)
+    """One of somebody else's, whose authority the machine knows or not."""
+    authority = Authority(tmp_path, "authority")
+    port = free_port()
+    with started(tmp_path, broker(port, ca=authority.ca)) as servers:
+        authority.equip(servers.tls, "127.0.0.1")
+        servers.server(port)
+        servers.planned["tls"] = None
         with pytest.raises((redis.ConnectionError, OperationalError), match="certificate verify failed"):
             application(servers, None).connection_for_write().connect()
-        monkeypatch.setenv("SSL_CERT_FILE", certificate)
+        monkeypatch.setenv("SSL_CERT_FILE", str(authority.ca))
         scheduler = application(servers, None)
         servers.worker("etl")
         workers_answer(servers, scheduler, 1)
@@ -440,15 +424,14 @@ ROUNDS = 2
 
 
 @needs_server
-def test_a_master_that_is_killed_costs_no_task(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_encrypted", [False, True], ids=["plain", "tls"])
+def test_a_master_that_is_killed_costs_no_task(is_encrypted: bool, tmp_path: Path) -> None:
     """Three servers, three Sentinels, two workers and a scheduler that sends all the time."""
-    ports, sentinels = ([free_port() for _server in range(3)] for _kind in range(2))
-    with started(tmp_path, broker(ports[0], sentinels)) as servers:
-        for port in ports:
-            servers.server(port, None if port == ports[0] else ports[0])
-        for port in sentinels:
-            servers.sentinel(port, ports[0])
-        await_all(servers, sentinels)
+    authority = Authority(tmp_path, "authority")
+    ports, sentinels = ports_of_three()
+    with started(tmp_path, broker(ports[0], sentinels, authority.ca if is_encrypted else None)) as servers:
+        authority.equip(servers.tls, "127.0.0.1")
+        start_three(servers, ports, sentinels)
         scheduler = application(servers, None)
         for number in (1, 2):
             servers.worker("etl", number)
@@ -467,17 +450,3 @@ def test_a_master_that_is_killed_costs_no_task(tmp_path: Path) -> None:
             assert client(servers.planned, "operator", master).info("replication")["role"] == "slave"
         twice = len(runs(servers)) - len(set(runs(servers)))
         assert twice <= ROUNDS, f"{twice} tasks ran twice"
-
-
-def await_all(servers: Servers, sentinels: list[int]) -> None:
-    """Wait until every Sentinel sees a master that two replicas follow."""
-
-    def sees(port: int) -> bool:
-        master = client(servers.planned, "operator", port).sentinel_masters()["airflow"]
-        place = client(servers.planned, "operator", int(master["port"]))
-        if not answers(place):
-            return False
-        good = place.info("replication").get("min_slaves_good_slaves", 0)
-        return good == 2 and master["num-slaves"] == 2 and master["num-other-sentinels"] == 2
-
-    wait_for(lambda: all(map(sees, sentinels)), "the Sentinels see a master with two replicas")

@@ -14,7 +14,7 @@ import pytest
 
 from ansible_collections.airstack.backbone.plugins.module_utils import _resp
 from ansible_collections.airstack.backbone.plugins.module_utils._services import redis as service
-from ansible_collections.airstack.backbone.plugins.modules import redis_server
+from ansible_collections.airstack.backbone.plugins.modules import redis_server, redis_server_info
 from ansible_collections.airstack.backbone.tests.unit.services import redis_servers
 from ansible_collections.airstack.backbone.tests.unit.services.redis_servers import (
     SECRETS,
@@ -43,11 +43,13 @@ def module(servers: Servers, check: bool = False, **options: Any) -> Any:
         params={
             "host": "127.0.0.1",
             "port": planned["port"],
+            "tls": None,
             "user": service.role(planned, "operator"),
             "password": service.role_password(planned, "operator", SECRETS),
             "settings": service.settings(planned),
             "secret_settings": {"masterauth": service.role_password(planned, "replica", SECRETS)},
             "load_users": False,
+            "load_certificate": False,
             "restart": False,
             "unit": "redis-server.service",
             "sentinel": None,
@@ -84,6 +86,35 @@ def test_what_somebody_changed_is_found_and_mended(check: bool, servers: Servers
     left = "allkeys-lru" if check else "noeviction"
     assert operator.config_get("maxmemory-policy") == {"maxmemory-policy": left}
     assert redis_server.run(module(servers, check))["changed"] is check
+
+
+def looked(servers: Servers, **options: Any) -> dict[str, Any]:
+    return redis_server_info.look(module(servers, **options).params)
+
+
+def test_differences_are_told_and_left(servers: Servers) -> None:
+    operator = client(servers.planned, "operator")
+    operator.config_set("maxmemory-policy", "allkeys-lru")
+    told = looked(servers, settings={**service.settings(servers.planned), "maxmemory-polizy": "x"})
+    difference = {"setting": "maxmemory-policy", "was": "allkeys-lru", "wanted": "noeviction"}
+    assert told == {"error": None, "differences": [difference], "unknown": ["maxmemory-polizy"], "untold": []}
+    assert operator.config_get("maxmemory-policy") == {"maxmemory-policy": "allkeys-lru"}
+
+
+def test_who_may_not_ask_for_settings_sees_those_of_info(servers: Servers) -> None:
+    login = {"user": servers.planned["user"], "password": SECRETS["broker"]}
+    client(servers.planned, "operator").config_set("maxmemory-policy", "allkeys-lru")
+    told = looked(servers, **login)
+    assert [each["setting"] for each in told["differences"]] == ["maxmemory-policy"]
+    assert (told["unknown"], told["untold"]) == ([], ["appendfsync"])
+    pool = {"user": "airflow-local-etl", "password": SECRETS["broker_etl"]}
+    assert looked(servers, **pool)["untold"] == list(service.settings(servers.planned))
+
+
+def test_a_server_that_gives_no_answer_says_why(servers: Servers) -> None:
+    assert "WRONGPASS" in looked(servers, password="x")["error"]
+    assert "refused" in looked(servers, port=free_port())["error"]
+    assert looked(servers, password="x")["differences"] == []
 
 
 def test_users_are_loaded(servers: Servers) -> None:

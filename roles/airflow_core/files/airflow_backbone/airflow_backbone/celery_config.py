@@ -105,34 +105,44 @@ def with_redis(config: dict[str, Any], pool: str | None) -> dict[str, Any]:
         return config
     TRANSPORT_ALIASES.update(REDIS_TRANSPORTS)
     owner = f"pool.{pool}" if pool else "scheduler"
+    tls = _redis_tls(config)
     options = {
         **{f"{key}_key": f"{owner}.{key}" for key in ("unacked", "unacked_index", "unacked_mutex")},
         "priority_steps": [0],
         "socket_connect_timeout": SENTINEL_SECONDS,
         "socket_keepalive": True,
         "socket_timeout": REDIS_SECONDS,
-        **(_sentinel_options(url) if url.startswith("sentinel://") else {}),
+        **(_sentinel_options(url, tls) if url.startswith("sentinel://") else {}),
         **config["broker_transport_options"],
     }
     worker = {"worker_consumer": "airflow_backbone.redis_consumer:RedisPoolConsumer"} if pool else {}
-    # Kombu looks at no certificate where nothing is said.
-    tls = {"broker_use_ssl": {"ssl_cert_reqs": ssl.CERT_REQUIRED}} if url.startswith("rediss://") else {}
     return {
-        **tls,
         **config,
+        **({"broker_use_ssl": tls} if tls else {}),
         "broker_transport_options": options,
         "task_publish_retry_policy": UNTIL_TAKEN,
         **worker,
     }
 
 
-def _sentinel_options(url: str) -> dict[str, Any]:
-    """How to log in to the Sentinels: as to the servers behind them."""
+def _redis_tls(config: dict[str, Any]) -> dict[str, Any]:
+    """How connections are encrypted, if they are: by an address that says so, or by Airflow's [celery] ssl_active.
+
+    Where nothing is said kombu looks at no certificate, and older clients of Redis not at whose it is.
+    """
+    told = config.get("broker_use_ssl") or {}
+    if not told and not config["broker_url"].startswith("rediss://"):
+        return {}
+    return {"ssl_cert_reqs": ssl.CERT_REQUIRED, "ssl_check_hostname": True, **told}
+
+
+def _sentinel_options(url: str, tls: dict[str, Any]) -> dict[str, Any]:
+    """How to reach and log in to the Sentinels: as to the servers behind them."""
     place = urlsplit(url.split(";", maxsplit=1)[0])
     given = {"username": place.username, "password": place.password}
     login = {key: unquote(value) for key, value in given.items() if value}
     waits = {"socket_timeout": SENTINEL_SECONDS, "socket_connect_timeout": SENTINEL_SECONDS}
-    return {"sentinel_kwargs": {**login, **waits}}
+    return {"sentinel_kwargs": {**login, **waits, **({"ssl": True, **tls} if tls else {})}}
 
 
 def with_sqs(config: dict[str, Any]) -> dict[str, Any]:
