@@ -39,13 +39,14 @@ def ask(asked: dict[str, Any]) -> dict[str, Any]:
 def _ask(place: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
     if not asked["is_tls"]:
         return _converse(place, asked, False)
-    tls = {"cert_reqs": ssl.CERT_REQUIRED, "server_hostname": place["host"]}
+    tls = {"server_hostname": place["host"]}
     if not asked.get("ca"):
-        return _converse(place, asked, tls)
+        # py-amqp looks at no name without ca_certs.
+        return _converse(place, asked, {**tls, "context": {"check_hostname": True}})
     with tempfile.NamedTemporaryFile("w", encoding="utf-8", suffix=".pem") as ca:
         ca.write(asked["ca"])
         ca.flush()
-        return _converse(place, asked, {**tls, "ca_certs": ca.name})
+        return _converse(place, asked, {**tls, "cert_reqs": ssl.CERT_REQUIRED, "ca_certs": ca.name})
 
 
 def _converse(place: dict[str, Any], asked: dict[str, Any], tls: dict[str, Any] | bool) -> dict[str, Any]:

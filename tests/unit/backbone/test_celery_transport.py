@@ -51,7 +51,8 @@ def test_a_message_that_is_refused_for_good_is_given_up(monkeypatch: pytest.Monk
     ("tls", "asked_for"),
     [
         ({"cert_reqs": ssl.CERT_REQUIRED, "ca_certs": "/ca.pem"}, "b"),
-        ({"cert_reqs": ssl.CERT_REQUIRED, "server_hostname": "given"}, "given"),
+        ({"cert_reqs": ssl.CERT_REQUIRED, "ca_certs": "/ca.pem", "server_hostname": "given"}, "given"),
+        ({"cert_reqs": ssl.CERT_REQUIRED}, "b"),
         ({"cert_reqs": ssl.CERT_NONE}, None),
     ],
 )

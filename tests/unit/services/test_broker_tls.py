@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-import datetime
-import ipaddress
 import json
 import subprocess
 import sys
@@ -27,9 +25,7 @@ pytest.importorskip("cryptography", reason="TLS needs certificates, and what mak
 if LACK := rabbitmq_nodes.missing():
     pytest.skip(f"a node of RabbitMQ needs {LACK}", allow_module_level=True)
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from ansible_collections.airstack.backbone.tests.unit.services.certificates import Authority
 
 ADDRESS = "10.89.59.11"
 NOBODY = "10.89.59.99"
@@ -41,7 +37,8 @@ from kombu import Connection
 from airflow_backbone import celery_transport
 celery_transport.install()
 asked = json.load(sys.stdin)
-tls = {"cert_reqs": ssl.CERT_REQUIRED, "ca_certs": asked["ca"]} if asked["ca"] else False
+known = {"ca_certs": asked["ca"]} if asked["ca"] else {}
+tls = {"cert_reqs": ssl.CERT_REQUIRED, **known} if asked["url"].startswith("amqps") else False
 options = {"confirm_publish": True, "connect_retries_timeout": 20, "interval_start": 0}
 try:
     with Connection(asked["url"], ssl=tls, transport_options=options, connect_timeout=3) as connection:
@@ -52,44 +49,6 @@ except Exception as error:
     print(json.dumps(f"{type(error).__name__}: {error}"))
 """
 """Celery's own settings of TLS, those that Airflow makes of [celery] ssl_active and ssl_cacert, with our transport."""
-
-
-class Authority:
-    """Signs certificates for addresses; its own certificate is ca.pem."""
-
-    def __init__(self, folder: Path, name: str) -> None:
-        self._folder = folder / name
-        self._folder.mkdir()
-        self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-        ca = self._certificate(self._name, self._key).add_extension(x509.BasicConstraints(ca=True, path_length=0), True)
-        self.ca = self._write("ca.pem", ca.sign(self._key, hashes.SHA256()))
-
-    def _certificate(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
-        now = datetime.datetime.now(datetime.timezone.utc)
-        return (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(self._name)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(hours=1))
-            .not_valid_after(now + datetime.timedelta(days=1))
-        )
-
-    def _write(self, name: str, certificate: x509.Certificate) -> Path:
-        path = self._folder / name
-        path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-        return path
-
-    def certify(self, address: str) -> tuple[Path, str]:
-        """The file of a certificate for an address, and its key."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))])
-        made = self._certificate(x509.Name([]), key).add_extension(names, critical=True)
-        form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        path = self._write(f"{address}.pem", made.sign(self._key, hashes.SHA256()))
-        return path, key.private_bytes(*form).decode()
 
 
 @dataclass
@@ -106,27 +65,29 @@ class Broker:
     def url(self, address: str = ADDRESS, scheme: str = "amqps", port: int = 5671) -> str:
         return f"{scheme}://{self.broker['user']}:{self.password}@{address}:{port}/{self.broker['vhost']}"
 
-    def connect(self, url: str, ca: Path | None, retries: int = 0) -> str:
-        """The TLS version of a connection, or why there is none."""
-        answer: str = self._client(["-c", CLIENT], {"url": url, "ca": ca and str(ca), "retries": retries})
+    def connect(self, url: str, ca: Path | None, retries: int = 0, machine: Path | None = None) -> str:
+        """The TLS version of a connection, or why there is none. machine: the authority that the machine knows."""
+        asked = {"url": url, "ca": ca and str(ca), "retries": retries}
+        answer: str = self._client(["-c", CLIENT], asked, machine)
         return answer
 
-    def ask(self, ca: Path) -> Any:
+    def ask(self, ca: Path | None, machine: Path | None = None) -> Any:
         asked = {
             "places": [{"host": ADDRESS, "port": 5671}],
             "vhost": self.broker["vhost"],
             "user": self.broker["user"],
             "password": self.password,
             "is_tls": True,
-            "ca": ca.read_text(encoding="utf-8"),
+            "ca": ca and ca.read_text(encoding="utf-8"),
             "seconds": 5,
             "queues": ["etl"],
         }
-        return self._client([str(Path(_amqp.__file__))], asked)
+        return self._client([str(Path(_amqp.__file__))], asked, machine)
 
-    def _client(self, program: list[str], asked: dict[str, Any]) -> Any:
+    def _client(self, program: list[str], asked: dict[str, Any], machine: Path | None) -> Any:
+        environment = [f"PYTHONPATH={BACKBONE}", *([f"SSL_CERT_FILE={machine}"] if machine else [])]
         done = subprocess.run(
-            [*self.network.enter("client"), "env", f"PYTHONPATH={BACKBONE}", sys.executable, *program],
+            [*self.network.enter("client"), "env", *environment, sys.executable, *program],
             input=json.dumps(asked),
             check=True,
             capture_output=True,
@@ -180,6 +141,13 @@ def test_who_goes_on_to_another_node_asks_for_that_ones_name(broker: Broker) -> 
     assert broker.connect(urls, broker.authority.ca, retries=3) == "TLSv1.3"
 
 
+def test_a_broker_whose_authority_the_machine_knows_is_trusted(broker: Broker) -> None:
+    assert broker.connect(broker.url(), None, machine=broker.authority.ca) == "TLSv1.3"
+    assert broker.ask(None, machine=broker.authority.ca)["queues"]["etl"] == {"consumers": 0, "messages": 0}
+    assert "certificate verify failed" in broker.connect(broker.url(), None)
+    assert "certificate verify failed" in broker.ask(None)["error"]
+
+
 def test_a_certificate_is_read_anew_and_of_another_address_refused(broker: Broker) -> None:
     """The pem cache is cleared here; without that Erlang does it every two minutes."""
     certificate, key = broker.authority.certify(NOBODY)
@@ -188,3 +156,5 @@ def test_a_certificate_is_read_anew_and_of_another_address_refused(broker: Broke
     assert cleared.returncode == 0, cleared.stderr
     assert "not valid for" in broker.connect(broker.url(), broker.authority.ca)
     assert "not valid for" in broker.ask(broker.authority.ca)["error"]
+    assert "not valid for" in broker.connect(broker.url(), None, machine=broker.authority.ca)
+    assert "not valid for" in broker.ask(None, machine=broker.authority.ca)["error"]

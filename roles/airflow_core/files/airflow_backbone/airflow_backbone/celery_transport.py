@@ -19,6 +19,9 @@ PATIENCE = 10.0
 
 PAUSE = 0.2
 
+OF_THE_MACHINE = {"context": {"check_hostname": True}}
+"""Of a broker whose authority the machine knows: without ca_certs py-amqp would look at no name otherwise."""
+
 
 class Channel(pyamqp.Channel):
     """A channel that offers a message again where the broker refused it.
@@ -54,7 +57,10 @@ class Transport(pyamqp.Transport):
     def establish_connection(self) -> Any:
         tls = self.client.ssl
         if isinstance(tls, dict) and tls.get("cert_reqs") == ssl.CERT_REQUIRED:
-            self.client.ssl = {"server_hostname": self.client.hostname, **tls}
+            self.client.ssl = {
+                "server_hostname": self.client.hostname,
+                **(tls if "ca_certs" in tls else OF_THE_MACHINE),
+            }
         return super().establish_connection()
 
 
