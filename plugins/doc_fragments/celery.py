@@ -28,16 +28,23 @@ options:
     type: str
     default: celery
   transport_options:
-    description: Celery's C(broker_transport_options), such as V(master_name) of a Redis Sentinel.
+    description:
+      - Celery's C(broker_transport_options), such as V(master_name) of a Redis Sentinel.
+      - A Redis is used as airstack.backbone's scheduler does, with C(priority_steps) V([0]) and keys whose names begin with
+        C(scheduler.), unless these say otherwise. Sentinels are logged in to as the servers behind them are.
     type: dict
     default: {}
   validate_certs:
-    description: Whether the certificate of an V(amqps) or V(rediss) URL is verified.
+    description: Whether the certificate of a broker with TLS is verified, and whether it names the broker's address.
     type: bool
     default: true
   ca_path:
     description: A file with the certificates of the authorities to trust, where the system's own do not do.
     type: path
+  tls:
+    description: Whether a V(sentinel) URL stands for TLS, to the Sentinels and to the servers. V(amqps) and V(rediss) say it.
+    type: bool
+    default: false
   expected_workers:
     description:
       - Names of workers that must answer, as Celery knows them, V(etl@host1).

@@ -13,9 +13,9 @@ import ssl
 import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from ._queues.moves import Depth
 
@@ -43,6 +43,14 @@ RETRIES = {"max_retries": 1, "interval_start": 0, "interval_step": 0.2, "interva
 
 SQS = ("sqs", "sqs+")
 
+REDIS = ("redis", "rediss", "sentinel")
+
+OF_SCHEDULER = {
+    **{f"{key}_key": f"scheduler.{key}" for key in ("unacked", "unacked_index", "unacked_mutex")},
+    "priority_steps": [0],
+}
+"""The keys of a Redis that the scheduler's user may use, as airflow_backbone.celery_config names them."""
+
 WITHOUT_REMOTE_CONTROL = (
     "SQS has no remote control (kombu's transport knows no fanout), so running workers cannot be told other queues."
     " Start them with the queues that they shall have, one after the other: playbooks/site.yml does"
@@ -53,11 +61,16 @@ class BrokerError(Exception):
     """The broker does not let us ask or tell the workers; the message is for a person and holds no secret."""
 
 
+class Overdue(BrokerError):
+    """It keeps us waiting."""
+
+
 @dataclass(frozen=True)
 class Address:
     """Where a broker is, and how Celery talks there.
 
-    control_exchange: Celery's setting of that name. ca_path: the authorities to trust besides the system's.
+    control_exchange: Celery's setting of that name. ca_path: the authorities to trust instead of the system's.
+    is_encrypted: whether a URL of Sentinels, which does not say it, stands for TLS.
     """
 
     url: str
@@ -65,6 +78,7 @@ class Address:
     transport_options: Mapping[str, Any] = field(default_factory=dict)
     validate_certs: bool = True
     ca_path: str | None = None
+    is_encrypted: bool = False
 
     def __str__(self) -> str:
         return PASSWORD.sub(r"\1**\3", self.url)
@@ -85,11 +99,45 @@ class Address:
         """Celery's broker_use_ssl; None where the address says that the connection is not encrypted."""
         required = ssl.CERT_REQUIRED if self.validate_certs else ssl.CERT_NONE
         if self.scheme == "amqps":
-            # kombu fills in the name of the host to verify.
-            return {"cert_reqs": required, "ca_certs": self.ca_path, "server_hostname": None}
-        if self.scheme == "rediss":
-            return {"ssl_cert_reqs": required, "ssl_ca_certs": self.ca_path}
+            # kombu fills in the name of the host to verify, and without ca_certs py-amqp would look at no name.
+            known = {"cert_reqs": required, "ca_certs": self.ca_path}
+            is_known = self.ca_path is not None or not self.validate_certs
+            return {**(known if is_known else {"context": {"check_hostname": True}}), "server_hostname": None}
+        if self.scheme == "rediss" or (self.scheme == "sentinel" and self.is_encrypted):
+            return {
+                "ssl_cert_reqs": required,
+                "ssl_ca_certs": self.ca_path,
+                "ssl_check_hostname": self.validate_certs,
+            }
         return None
+
+    def options(self) -> dict[str, Any]:
+        """Celery's broker_transport_options."""
+        if self.scheme not in REDIS:
+            return dict(self.transport_options)
+        to_sentinels = {"sentinel_kwargs": self._to_sentinels()} if self.scheme == "sentinel" else {}
+        return {**OF_SCHEDULER, **to_sentinels, **self.transport_options}
+
+    def _to_sentinels(self) -> dict[str, Any]:
+        """How to reach and log in to the Sentinels: as to the servers behind them."""
+        place = urlsplit(self.url.split(";", maxsplit=1)[0])
+        given = {"username": place.username, "password": place.password}
+        tls = self.tls()
+        return {
+            **{key: unquote(value) for key, value in given.items() if value},
+            "socket_timeout": CONNECT_SECONDS,
+            "socket_connect_timeout": CONNECT_SECONDS,
+            **({"ssl": True, **tls} if tls else {}),
+        }
+
+    def places(self) -> list[Address]:
+        """The address of each node, where a certificate has to name the one that is connected to.
+
+        kombu goes on to the next node by itself, and asks its certificate for the name of the first one.
+        """
+        if self.scheme != "amqps":
+            return [self]
+        return [replace(self, url=url) for url in self.url.split(";")]
 
 
 def problems(address: Address) -> list[str]:
@@ -114,7 +162,7 @@ class Broker:
         self._app = Celery("airstack", broker=address.url, set_as_current=False)
         self._app.conf.update(
             control_exchange=address.control_exchange,
-            broker_transport_options={**address.transport_options, **RETRIES},
+            broker_transport_options={**address.options(), **RETRIES},
             broker_connection_timeout=CONNECT_SECONDS,
             broker_connection_retry=False,
             broker_use_ssl=address.tls(),
@@ -257,24 +305,39 @@ def _task(told: Mapping[str, Any]) -> dict[str, Any]:
 
 @contextmanager
 def connected(address: Address) -> Iterator[Broker]:
-    """A broker, connected to."""
-    broker = Broker(address)
+    """A broker, connected to: the first of its nodes that answers."""
+    broker = _opened(address.places())
     try:
-        broker.open()
         yield broker
     finally:
         broker.close()
+
+
+def _opened(places: Sequence[Address]) -> Broker:
+    reasons = []
+    for place in places:
+        broker = Broker(place)
+        try:
+            broker.open()
+        except BrokerError as error:
+            broker.close()
+            if isinstance(error, Overdue):
+                raise
+            reasons.append(str(error))
+            continue
+        return broker
+    raise BrokerError("\n".join(reasons))
 
 
 @contextmanager
 def limited(seconds: float, asked: str) -> Iterator[None]:
     """Ends what takes longer, whatever it waits for: kombu waits for some answers of a broker without an end.
 
-    Raises BrokerError then.
+    Raises Overdue then.
     """
 
     def end(_signal: int, _frame: object) -> None:
-        raise BrokerError(f"{asked}, and the broker kept us waiting for more than {seconds:g} s. See that it is well")
+        raise Overdue(f"{asked}, and the broker kept us waiting for more than {seconds:g} s. See that it is well")
 
     former = signal.signal(signal.SIGALRM, end)
     signal.setitimer(signal.ITIMER_REAL, seconds)

@@ -21,6 +21,7 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "transport_options": {"type": "dict", "default": {}, "no_log": True},
     "validate_certs": {"type": "bool", "default": True},
     "ca_path": {"type": "path"},
+    "tls": {"type": "bool", "default": False},
     "expected_workers": {"type": "list", "elements": "str", "default": []},
     "answer_timeout": {"type": "float", "default": 1},
     "timeout": {"type": "float", "default": 20},
@@ -51,7 +52,12 @@ def address(module: AnsibleModule) -> _celery.Address:
     wanted = module.params
     url = wanted["broker_url"] if wanted["broker_url_file"] is None else _content(module, wanted["broker_url_file"])
     made = _celery.Address(
-        url, wanted["control_exchange"], wanted["transport_options"], wanted["validate_certs"], wanted["ca_path"]
+        url,
+        wanted["control_exchange"],
+        wanted["transport_options"],
+        wanted["validate_certs"],
+        wanted["ca_path"],
+        wanted["tls"],
     )
     wrong = _celery.problems(made)
     if wrong:

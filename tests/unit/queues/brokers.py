@@ -11,7 +11,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -40,20 +40,32 @@ def service(*pools: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class RabbitMQ:
-    """A node of its own, whose definitions can be replaced while it runs."""
+    """A node of its own, whose definitions can be replaced while it runs.
 
-    def __init__(self, folder: Path) -> None:
+    tls: a folder with a certificate of 127.0.0.1, as airflow_broker gives it; without one the node has no TLS.
+    plugins: of RabbitMQ, such as rabbitmq_management, which then listens on management_port. settings: of rabbitmq.conf.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        tls: Path | None = None,
+        plugins: Sequence[str] = (),
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
         self.folder = folder
         self.port, self._mapper, self._distribution = free_port(), free_port(), free_port()
+        self.management_port = free_port()
+        self._tls, self._plugins, self._settings = tls, plugins, settings or {}
         self._definitions = folder / "definitions.json"
         self._server: subprocess.Popen[bytes] | None = None
-        self._environment = {
+        self.environment = {
             "PATH": os.environ["PATH"],
             "HOME": str(folder),
             "LANG": "C.UTF-8",
             "ERL_EPMD_PORT": str(self._mapper),
             "ERL_EPMD_ADDRESS": "127.0.0.1",
-            "RABBITMQ_NODENAME": f"test{os.getpid()}@localhost",
+            "RABBITMQ_NODENAME": rabbitmq.ONE_NODE,
             "RABBITMQ_DIST_PORT": str(self._distribution),
             "RABBITMQ_MNESIA_BASE": str(folder / "data"),
             "RABBITMQ_LOG_BASE": str(folder / "logs"),
@@ -65,20 +77,27 @@ class RabbitMQ:
 
     def url(self, user: str, secret: str) -> str:
         password = PASSWORDS[secret].replace("@", "%40").replace("/", "%2F").replace(" ", "%20")
-        return f"amqp://{user}:{password}@127.0.0.1:{self.port}/airflow-local"
+        return f"amqp{'s' if self._tls else ''}://{user}:{password}@127.0.0.1:{self.port}/airflow-local"
 
     def start(self, broker: Mapping[str, Any]) -> None:
         self._write(broker)
-        (self.folder / "plugins").write_text("[].\n", encoding="utf-8")
-        (self.folder / "rabbitmq.conf").write_text(
-            f"listeners.tcp.1 = 127.0.0.1:{self.port}\nload_definitions = {self._definitions}\n"
-            "vm_memory_high_watermark.absolute = 1GB\ndisk_free_limit.absolute = 50MB\n",
-            encoding="utf-8",
-        )
+        (self.folder / "plugins").write_text(f"[{','.join(self._plugins)}].\n", encoding="utf-8")
+        settings = {
+            f"listeners.{'ssl' if self._tls else 'tcp'}.1": f"127.0.0.1:{self.port}",
+            "load_definitions": self._definitions,
+            "vm_memory_high_watermark.absolute": "1GB",
+            "disk_free_limit.absolute": "50MB",
+            **(_tls(self._tls) if self._tls else {}),
+            **self._settings,
+        }
+        if "rabbitmq_management" in self._plugins:
+            settings |= {"management.tcp.ip": "127.0.0.1", "management.tcp.port": self.management_port}
+        lines = [f"{key} = {value}\n" for key, value in settings.items()]
+        (self.folder / "rabbitmq.conf").write_text("".join(lines), encoding="utf-8")
         with (self.folder / "printed.log").open("wb") as log:
             self._server = subprocess.Popen(
                 [RABBITMQ / "rabbitmq-server"],
-                env=self._environment,
+                env=self.environment,
                 cwd=self.folder,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -98,7 +117,7 @@ class RabbitMQ:
 
     def control(self, *arguments: str) -> str:
         done = subprocess.run(
-            [RABBITMQ / "rabbitmqctl", *arguments], env=self._environment, check=False, capture_output=True, text=True
+            [RABBITMQ / "rabbitmqctl", *arguments], env=self.environment, check=False, capture_output=True, text=True
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
@@ -114,6 +133,17 @@ class RabbitMQ:
 
     def _printed(self) -> str:
         return (self.folder / "printed.log").read_text(encoding="utf-8", errors="replace")
+
+
+def _tls(folder: Path) -> dict[str, Any]:
+    return {
+        "listeners.tcp": "none",
+        "ssl_options.certfile": folder / "certificate.pem",
+        "ssl_options.keyfile": folder / "key.pem",
+        "ssl_options.cacertfile": folder / "ca.pem",
+        "ssl_options.verify": "verify_none",
+        "ssl_options.fail_if_no_peer_cert": "false",
+    }
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from ansible_collections.airstack.backbone.plugins.module_utils import _celery
 from ansible_collections.airstack.backbone.plugins.modules import worker_queues, worker_queues_info
 
 ASSIGNMENTS = [{"workers": "etl@*", "queues": ["etl"]}]
+REDIS_TLS = {"ssl_ca_certs": "/ca"}
 URL = "amqp://airflow:s3cret@broker1:5672/airflow"
 
 
@@ -102,13 +103,29 @@ def test_a_password_that_is_not_encoded_is_hidden_whole() -> None:
     ("url", "validate", "expected"),
     [
         ("amqp://h", True, None),
+        ("amqps://h", None, {"context": {"check_hostname": True}, "server_hostname": None}),
         ("amqps://h", True, {"cert_reqs": ssl.CERT_REQUIRED, "ca_certs": "/ca", "server_hostname": None}),
         ("amqps://h", False, {"cert_reqs": ssl.CERT_NONE, "ca_certs": "/ca", "server_hostname": None}),
-        ("rediss://h", True, {"ssl_cert_reqs": ssl.CERT_REQUIRED, "ssl_ca_certs": "/ca"}),
+        ("rediss://h", True, {**REDIS_TLS, "ssl_cert_reqs": ssl.CERT_REQUIRED, "ssl_check_hostname": True}),
+        ("rediss://h", False, {**REDIS_TLS, "ssl_cert_reqs": ssl.CERT_NONE, "ssl_check_hostname": False}),
+        ("sentinel://h", True, None),
     ],
 )
-def test_certificates_are_verified_unless_that_is_declined(url: str, validate: bool, expected: Any) -> None:
-    assert _celery.Address(url, validate_certs=validate, ca_path="/ca").tls() == expected
+def test_certificates_are_verified_unless_that_is_declined(url: str, validate: bool | None, expected: Any) -> None:
+    """None: by the machine's own authorities."""
+    ca = None if validate is None else "/ca"
+    assert _celery.Address(url, validate_certs=validate is not False, ca_path=ca).tls() == expected
+
+
+def test_sentinels_have_the_login_and_the_tls_of_the_servers() -> None:
+    url = "sentinel://airflow:p%40ss@s1:26379/0;sentinel://airflow:p%40ss@s2:26379/0"
+    address = _celery.Address(url, transport_options={"master_name": "airflow"}, ca_path="/ca", is_encrypted=True)
+    options = address.options()
+    assert options["master_name"] == "airflow"
+    assert options["unacked_key"] == "scheduler.unacked"
+    expected = {"username": "airflow", "password": "p@ss", "ssl": True, **(address.tls() or {})}
+    assert expected.items() <= options["sentinel_kwargs"].items()
+    assert _celery.Address("amqp://h", transport_options={"a": 1}).options() == {"a": 1}
 
 
 def test_what_waits_without_an_end_is_ended() -> None:

@@ -3,12 +3,13 @@
 """The Celery application of real workers under test, with the settings that the core gives to a pool's.
 
 A worker is started as ``celery --app worker_app worker``; QUEUES_BROKER is the URL, QUEUES_POOL the pool, and QUEUES_RAN
-the file to which each task writes its number.
+the file to which each task writes its number. QUEUES_CA is the authority's file of a broker with TLS.
 """
 
 from __future__ import annotations
 
 import os
+import ssl
 import sys
 import time
 from pathlib import Path
@@ -19,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "integration"))
 import wall_app
 
 
-def application(url: str, pool: str | None) -> Celery:
+def application(url: str, pool: str | None, ca: str = "") -> Celery:
     """As the scheduler has it where no pool is named."""
     module = wall_app.celery_config()
     base = {
@@ -27,6 +28,7 @@ def application(url: str, pool: str | None) -> Celery:
         "broker_connection_retry_on_startup": True,
         "broker_transport_options": {},
         "broker_url": url,
+        **({"broker_use_ssl": {"cert_reqs": ssl.CERT_REQUIRED, "ca_certs": ca}} if ca else {}),
         "task_acks_late": True,
         "task_ignore_result": True,
         "task_default_exchange": "unassigned",
@@ -49,4 +51,4 @@ def application(url: str, pool: str | None) -> Celery:
 
 
 if "QUEUES_BROKER" in os.environ:
-    app = application(os.environ["QUEUES_BROKER"], os.environ["QUEUES_POOL"])
+    app = application(os.environ["QUEUES_BROKER"], os.environ["QUEUES_POOL"], os.environ["QUEUES_CA"])

@@ -28,8 +28,13 @@ class Workers:
         self.ran_file = folder / "ran"
         self.ran_file.touch()
 
-    def start(self, url: str, *names: str, queues: Sequence[str], pool: str | None = None) -> None:
-        """Start workers; the pool is the part of a name before the @, unless one is given. Does not wait."""
+    def start(
+        self, url: str, *names: str, queues: Sequence[str], pool: str | None = None, ca: Path | None = None
+    ) -> None:
+        """Start workers; the pool is the part of a name before the @, unless one is given. Does not wait.
+
+        ca: the authority's file of a broker with TLS.
+        """
         for name in names:
             with (self._folder / f"{name}.log").open("ab") as log:
                 self._running[name] = subprocess.Popen(
@@ -43,6 +48,7 @@ class Workers:
                         "QUEUES_BROKER": url,
                         "QUEUES_POOL": pool or name.partition("@")[0],
                         "QUEUES_RAN": str(self.ran_file),
+                        "QUEUES_CA": str(ca or ""),
                     },
                     stdout=log,
                     stderr=subprocess.STDOUT,

@@ -1,0 +1,143 @@
+# Copyright: Contributors to airstack.backbone
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Queues that move between real workers of the platform's own Redis: behind its wall, with TLS, and through Sentinels."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("celery", reason="needs Celery, which is not installed here")
+pytest.importorskip("redis", reason="needs Redis' client, which is not installed here")
+pytest.importorskip("cryptography", reason="TLS needs certificates, and what makes them is not installed")
+
+from ansible_collections.airstack.backbone.plugins.module_utils._model import credentials
+from ansible_collections.airstack.backbone.plugins.modules import worker_queues, worker_queues_info
+from ansible_collections.airstack.backbone.tests.unit.services import redis_servers
+from ansible_collections.airstack.backbone.tests.unit.services.certificates import Authority
+from ansible_collections.airstack.backbone.tests.unit.services.redis_platform import (
+    application,
+    ports_of_three,
+    runs,
+    start_three,
+    workers_answer,
+)
+from ansible_collections.airstack.backbone.tests.unit.services.redis_servers import (
+    SECRETS,
+    Servers,
+    broker,
+    client,
+    free_port,
+    started,
+    wait_for,
+)
+
+pytestmark = pytest.mark.skipif(not redis_servers.SERVER, reason="needs redis-server")
+
+WORKERS = ["etl@host1", "etl@host2"]
+Module = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture(
+    name="servers",
+    scope="module",
+    params=[(False, False), (False, True), (True, False), (True, True)],
+    ids=["one", "one-tls", "sentinels", "sentinels-tls"],
+)
+def servers_with_workers(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    are_three, is_encrypted = request.param
+    folder: Path = tmp_path_factory.mktemp("redis")
+    authority = Authority(folder, "authority")
+    ports, sentinels = ports_of_three() if are_three else ([free_port()], [])
+    with started(folder, broker(ports[0], sentinels, authority.ca if is_encrypted else None)) as servers:
+        authority.equip(servers.tls, "127.0.0.1")
+        if are_three:
+            start_three(servers, ports, sentinels)
+        else:
+            servers.server(ports[0])
+        for number in (1, 2):
+            servers.worker("etl", number)
+        workers_answer(servers, application(servers, None), 2)
+        yield servers
+
+
+@pytest.fixture(name="options")
+def options_of_the_role(servers: Servers) -> dict[str, Any]:
+    """As airflow_components gives them."""
+    planned = servers.planned
+    sentinel, tls = planned["sentinel"], planned["tls"]
+    return {
+        "broker_url": credentials.broker_url(planned, planned["user"], SECRETS["broker"]),
+        "expected_workers": WORKERS,
+        "transport_options": {"master_name": sentinel["master_name"]} if sentinel else {},
+        "tls": tls is not None,
+        **({"ca_path": tls["ca"]} if tls else {}),
+    }
+
+
+@pytest.fixture(name="move")
+def module(options: dict[str, Any], run_module: Any) -> Module:
+    def move(queues: dict[str, list[str]], **more: Any) -> dict[str, Any]:
+        assigned = [{"workers": name, "queues": each} for name, each in queues.items()]
+        result: dict[str, Any] = run_module(worker_queues.main, assignments=assigned, **{**options, **more})
+        assert SECRETS["broker"] not in run_module.printed
+        return result
+
+    return move
+
+
+def test_a_queue_moves_and_its_tasks_run(
+    move: Module, servers: Servers, options: dict[str, Any], run_module: Any
+) -> None:
+    """With the rights of the scheduler's user, of whom nothing is refused."""
+    operators = [client(servers.planned, "operator", port) for port in ports(servers)]
+    for operator in operators:
+        operator.acl_log_reset()
+    before = len(runs(servers))
+    result = move({"etl@host1": ["etl"]})
+    assert not result.get("failed"), result
+    assert result["workers"]["etl@host1"] == {"before": ["etl", "etl_highmem"], "after": ["etl"]}
+    assert result["uncovered"] == ["etl@host2"]
+    application(servers, None).send_task("run", args=[1], queue="etl_highmem")
+    wait_for(lambda: len(runs(servers)) == before + 1, "the task runs")
+    seen = run_module(worker_queues_info.main, **options)
+    assert seen["queues"]["etl_highmem"]["workers"] == ["etl@host2"]
+    assert move({"etl@*": ["etl", "etl_highmem"]})["workers"]["etl@host1"]["after"] == ["etl", "etl_highmem"]
+    time.sleep(1)
+    refused = [entry["object"] for operator in operators for entry in operator.acl_log()]
+    assert [name for name in refused if name != "client|setinfo"] == []
+
+
+def ports(servers: Servers) -> list[int]:
+    return [int(name.rpartition("-")[2]) for name in servers.running if name.startswith("server-")]
+
+
+def test_a_queue_with_messages_is_not_left_alone(move: Module, servers: Servers) -> None:
+    scheduler = application(servers, None)
+    before = len(runs(servers))
+    for number in range(20):
+        scheduler.send_task("run", args=[number, 1], queue="etl_highmem")
+    refused = move({"etl@*": ["etl"]})
+    assert refused["failed"]
+    assert "etl_highmem holds " in refused["msg"]
+    wait_for(lambda: len(runs(servers)) == before + 20, "the tasks run")
+
+
+def test_a_wrong_password_is_told_without_it(move: Module, options: dict[str, Any]) -> None:
+    result = move({"etl@*": ["etl"]}, broker_url=options["broker_url"].replace("of%20the%20scheduler", "wr0ng"))
+    assert result["failed"]
+    assert "See that the user exists there with this password" in result["msg"], result
+    assert "wr0ng" not in result["msg"]
+
+
+def test_another_authoritys_certificate_is_refused(move: Module, servers: Servers, tmp_path: Path) -> None:
+    if not servers.planned["tls"]:
+        pytest.skip("has no TLS")
+    stranger = Authority(tmp_path, "stranger")
+    result = move({"etl@*": ["etl"]}, ca_path=str(stranger.ca))
+    assert result["failed"]
+    assert "certificate verify failed" in result["msg"], result
