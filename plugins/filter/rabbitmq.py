@@ -16,7 +16,9 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Names of the filters, as playbooks use them."""
         return {
+            "rabbitmq_external_state": rabbitmq.external,
             "rabbitmq_missing_copies": rabbitmq.missing_copies,
+            "rabbitmq_state": rabbitmq.state,
             "rabbitmq_topology": rabbitmq.topology,
             "rabbitmq_users": rabbitmq.users,
         }

@@ -21,6 +21,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ansible_collections.airstack.backbone.plugins.module_utils._model.durations import spell
+
 CONTROL = "celery.pidbox"
 """Where Celery publishes remote control commands by default: kombu.pidbox's name for the control exchange ``celery``."""
 REPLIES = f"reply.{CONTROL}"
@@ -31,6 +33,16 @@ OWNER = "airstack-backbone"
 
 SECRET = "broker"
 """The name of the scheduler's password among the secrets; a pool names its own."""
+
+ONE_NODE = "rabbit@localhost"
+"""What the role calls the only node of a broker."""
+
+MENDED = "site.yml sets it"
+
+OF_NO_NODE = ("-feature_flags", "-plugins-expand")
+"""How names beside the nodes' own end where RabbitMQ keeps its data."""
+
+EVERYTHING = {"configure": ".*", "write": ".*", "read": ".*"}
 
 SALT_BYTES = 4
 """The length that RabbitMQ's password hash wants."""
@@ -85,6 +97,9 @@ def topology(broker: Mapping[str, Any]) -> dict[str, Any]:
     """Definitions of the virtual host: permissions, queues, exchanges and bindings. They hold no secret."""
     vhost = broker["vhost"]
     pools = broker["pools"]
+    # Of a broker of somebody else's, pools may have the scheduler's user.
+    walled = [pool for pool in pools if pool["user"] != broker["user"]]
+    scheduler = _scheduler(broker["queues"]) if len(walled) == len(pools) else EVERYTHING
     exchanges = [_control(CONTROL), _reply(REPLIES), _events(EVENTS)]
     bindings = []
     for pool in pools:
@@ -96,8 +111,8 @@ def topology(broker: Mapping[str, Any]) -> dict[str, Any]:
             {"name": vhost, "description": "", "tags": [OWNER], "metadata": {"description": "", "tags": [OWNER]}}
         ],
         "permissions": [
-            {"vhost": vhost, "user": broker["user"], **_scheduler(broker["queues"])},
-            *({"vhost": vhost, "user": pool["user"], **_pool(pool)} for pool in pools),
+            {"vhost": vhost, "user": broker["user"], **scheduler},
+            *({"vhost": vhost, "user": pool["user"], **_pool(pool)} for pool in walled),
         ],
         "queues": [
             {
@@ -130,6 +145,96 @@ def missing_copies(queues: Iterable[Mapping[str, Any]], broker: Mapping[str, Any
             load[node] += 1
             missing.append({"queue": queue["name"], "node": node})
     return missing
+
+
+def _node(broker: Mapping[str, Any], host: str) -> str:
+    """What Erlang calls the node of a host."""
+    cluster = broker.get("cluster")
+    return str(cluster["nodes"][host]) if cluster else ONE_NODE
+
+
+def state(
+    plan: Mapping[str, Any], host: str, told: Mapping[str, Any] | None, data: Iterable[str] = ()
+) -> dict[str, list[str]]:
+    """The node of a host, held against the plan: {"differences", "problems"}, in sentences.
+
+    told: {node, consumer_timeout in milliseconds, queues: [{queue, messages}]}, or None where no node answers.
+    data: the names that stand where RabbitMQ keeps its data. A difference is what a deployment mends, a problem what it must
+    not begin with: a node of another name takes nothing over of the former one's.
+    """
+    planned = _node(plan["broker"], host)
+    if told is None:
+        return {"differences": [], "problems": _silent(host, planned, data)}
+    differences = _impatience(plan, host, told["consumer_timeout"])
+    if told["node"] == planned:
+        return {"differences": differences, "problems": []}
+    full = {each["queue"]: each["messages"] for each in told["queues"] if each["messages"]}
+    renamed = f"RabbitMQ on {host} is the node {told['node']}, and the plan calls it {planned}"
+    if not full:
+        return {
+            "differences": [*differences, f"{renamed}: its queues are empty, and the new one begins"],
+            "problems": [],
+        }
+    counted = ", ".join(f"{messages} in {queue}" for queue, messages in sorted(full.items()))
+    advice = "Stop the schedulers, wait until the workers have finished what is in the queues, and run this again"
+    problem = f"{renamed}, which takes nothing over of its messages ({counted}). {advice}"
+    return {"differences": differences, "problems": [problem]}
+
+
+def _impatience(plan: Mapping[str, Any], host: str, milliseconds: Any) -> list[str]:
+    planned = plan["timeouts"]["consumer_timeout"]["seconds"]
+    if milliseconds == planned * 1000:
+        return []
+    found = spell(milliseconds // 1000) if isinstance(milliseconds, int) else "no end"
+    return [f"RabbitMQ on {host} has the consumer_timeout {found}, and the plan has {spell(planned)}: {MENDED}"]
+
+
+def _silent(host: str, planned: str, data: Iterable[str]) -> list[str]:
+    """Data of a node of another name, of which nobody says whether it is messages."""
+    nodes = [name for name in data if "@" in name and not name.endswith(OF_NO_NODE)]
+    if planned in nodes or not nodes:
+        return []
+    found = f"RabbitMQ on {host} does not run, and has the data of {', '.join(sorted(nodes))}"
+    advice = "Start it, so that its messages are counted, or remove that data (/var/lib/rabbitmq/mnesia)"
+    return [f"{found}, of which a node {planned} takes nothing over. {advice}"]
+
+
+def external(plan: Mapping[str, Any], queues: Iterable[Mapping[str, Any]] | None) -> dict[str, list[str]]:
+    """A broker of somebody else's, held against the plan: {"differences", "problems"}, in sentences.
+
+    queues: those of the virtual host, as its management API lists them, or None where it was not asked. What a queue or a
+    policy says of it is all that RabbitMQ tells a client of its patience.
+    """
+    planned = plan["timeouts"]["consumer_timeout"]["seconds"]
+    known = {queue["name"]: queue for queue in queues or ()}
+    patience = {name: _patience(known[name]) for name in plan["broker"]["queues"] if name in known}
+    problems = [
+        f"the broker's queue {name} has the consumer timeout {spell(found // 1000)}, and the longest task needs"
+        f" {spell(planned)}: with less it runs twice. Change its policy (consumer-timeout) or its argument (x-consumer-timeout)"
+        for name, found in patience.items()
+        if found is not None and found < planned * 1000
+    ]
+    if queues is not None:
+        problems += [
+            f"the broker has no queue {name} in the virtual host {plan['broker']['vhost']}: import the definitions that"
+            " airflow_broker_definitions_file gives, or look whether airflow_broker_url names the right one"
+            for name in plan["broker"]["queues"]
+            if name not in known
+        ]
+    unseen = [name for name in plan["broker"]["queues"] if queues is None or patience.get(name, 0) is None]
+    difference = (
+        f"The broker's consumer_timeout could not be compared for {', '.join(unseen)}: RabbitMQ tells it on its own host"
+        f" alone. The longest task needs {spell(planned)} or more; a policy with consumer-timeout shows it through"
+        " airflow_broker_management_url"
+    )
+    return {"differences": [difference] if unseen else [], "problems": problems}
+
+
+def _patience(queue: Mapping[str, Any]) -> int | None:
+    """Milliseconds that a queue waits by its own argument or a policy; None where the broker's setting counts."""
+    policy, arguments = queue.get("effective_policy_definition") or {}, queue.get("arguments") or {}
+    found = [each for each in (policy.get("consumer-timeout"), arguments.get("x-consumer-timeout")) if each is not None]
+    return min(found) if found else None
 
 
 def _scheduler(queues: Iterable[str]) -> dict[str, str]:

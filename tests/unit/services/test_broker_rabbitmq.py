@@ -197,3 +197,11 @@ def clustered(*nodes: str) -> dict[str, Any]:
 def test_a_queue_gets_the_copies_that_it_lacks(queues: list[dict[str, Any]], nodes: str, missing: list[str]) -> None:
     found = rabbitmq.missing_copies(queues, clustered(*nodes))
     assert [f"{copy['queue']} {copy['node'].removeprefix('rabbit@')}" for copy in found] == missing
+
+
+def test_pools_that_share_the_schedulers_user_may_do_all_that_it_may() -> None:
+    """As on a broker of somebody else's, who gave one user."""
+    shared = {**pool("etl", "etl"), "user": "airflow-local"}
+    permissions = rabbitmq.topology(broker(shared, pool("ml", "ml")))["permissions"]
+    assert [each["user"] for each in permissions] == ["airflow-local", "airflow-local-ml"]
+    assert allows(permissions[0]["write"], "celery-etl.pidbox")

@@ -6,10 +6,6 @@
 from __future__ import annotations
 
 import json
-import os
-import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,10 +20,8 @@ pytest.importorskip(
 
 from ansible_collections.airstack.backbone.tests.unit.services import aws
 from ansible_collections.airstack.backbone.tests.unit.services.aws import Aws
+from ansible_collections.airstack.backbone.tests.unit.services.role_runs import Deployer
 from ansible_collections.airstack.backbone.tests.unit.services.sqs_plans import DESCRIPTION
-
-ROOT = Path(__file__).parents[3]
-ANSIBLE_PLAYBOOK = Path(sys.executable).with_name("ansible-playbook")
 
 PLAYBOOK = [
     {
@@ -39,7 +33,7 @@ PLAYBOOK = [
             {
                 "ansible.builtin.include_role": {
                     "name": "airstack.backbone.airflow_broker",
-                    "tasks_from": "preflight_sqs",
+                    "tasks_from": "preflight",
                 }
             },
             {"ansible.builtin.include_role": {"name": "airstack.backbone.airflow_broker"}},
@@ -53,53 +47,11 @@ ONE_POOL = {
     "airflow_worker_pools": [{"name": "etl", "queues": ["etl"]}],
     "airflow_broker_manage_policies": True,
 }
+GROUPS = {
+    f"airflow_{name}": [name.replace("_", "-")] for name in ("database", "control", "object_store", "workers_etl")
+}
 OURS = {"managed_by": "airstack-backbone", "environment": "local"}
 POLICIES = "arn:aws:iam::123456789012:policy/airflow/local/"
-
-
-class Run:
-    """What a run said, and how many tasks changed something."""
-
-    def __init__(self, process: subprocess.CompletedProcess[str]) -> None:
-        self.said = process.stdout + process.stderr
-        recap = re.search(r"changed=(\d+).*failed=(\d+)", process.stdout)
-        assert recap, self.said
-        self.changed, self.failed = int(recap[1]), int(recap[2])
-
-
-class Deployer:
-    """A controller with credentials of an administrator."""
-
-    def __init__(self, server: Aws, folder: Path) -> None:
-        self.aws = server
-        self.folder = folder
-
-    def __call__(self, *options: str, **changes: Any) -> Run:
-        hosts = ("database", "control", "object_store", "workers_etl")
-        inventory = {
-            "all": {
-                "children": {f"airflow_{name}": {"hosts": {name.replace("_", "-"): {}}} for name in hosts},
-                "vars": {
-                    "ansible_connection": "local",
-                    "ansible_python_interpreter": sys.executable,
-                    **ONE_POOL,
-                    **changes,
-                },
-            }
-        }
-        for name, content in (("inventory", inventory), ("playbook", PLAYBOOK)):
-            (self.folder / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
-        environment = {
-            **os.environ,
-            **self.aws.environment(),
-            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
-            "ANSIBLE_INJECT_FACT_VARS": "false",
-            "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".ansible/collections"),
-        }
-        command = [str(ANSIBLE_PLAYBOOK), "-i", str(self.folder / "inventory.json"), str(self.folder / "playbook.json")]
-        return Run(
-            subprocess.run([*command, *options], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-        )
 
 
 @pytest.fixture(scope="module")
@@ -110,8 +62,9 @@ def server() -> Iterator[Aws]:
 
 @pytest.fixture
 def deploy(server: Aws, tmp_path: Path) -> Iterator[Deployer]:
+    """With credentials of an administrator."""
     server.clear()
-    yield Deployer(server, tmp_path)
+    yield Deployer(tmp_path, PLAYBOOK, GROUPS, ONE_POOL, server.environment())
     server.clear()
 
 
@@ -124,31 +77,31 @@ def policies(server: Aws) -> dict[str, Any]:
     return found
 
 
-def test_a_fresh_account_gets_the_queues_once(deploy: Deployer) -> None:
+def test_a_fresh_account_gets_the_queues_once(deploy: Deployer, server: Aws) -> None:
     foretold = deploy("--check", "--diff")
     assert (foretold.failed, foretold.changed) == (0, 2), foretold.said
     assert "queue airflow-local-etl: it is not there" in foretold.said
-    assert deploy.aws.queues() == []
+    assert server.queues() == []
 
     made = deploy()
     assert (made.failed, made.changed) == (0, 2), made.said
-    assert deploy.aws.queues() == ["airflow-local-dead_letters", "airflow-local-etl"]
-    attributes = deploy.aws.attributes("airflow-local-etl")
+    assert server.queues() == ["airflow-local-dead_letters", "airflow-local-etl"]
+    attributes = server.attributes("airflow-local-etl")
     assert attributes["VisibilityTimeout"] == "29400"
     assert attributes["MessageRetentionPeriod"] == "345600"
     assert attributes["ReceiveMessageWaitTimeSeconds"] == "20"
     assert json.loads(attributes["RedrivePolicy"])["deadLetterTargetArn"].endswith(":airflow-local-dead_letters")
     assert "aws:SecureTransport" in attributes["Policy"]
-    assert deploy.aws.attributes("airflow-local-dead_letters")["MessageRetentionPeriod"] == "1209600"
-    assert set(policies(deploy.aws)) == {"airflow-local-broker-core", "airflow-local-broker-etl"}
+    assert server.attributes("airflow-local-dead_letters")["MessageRetentionPeriod"] == "1209600"
+    assert set(policies(server)) == {"airflow-local-broker-core", "airflow-local-broker-etl"}
 
     again = deploy()
     assert (again.failed, again.changed) == (0, 0), again.said
     assert aws.SECRET not in foretold.said + made.said + again.said
 
 
-def test_what_is_there_is_corrected_and_what_is_others_stays(deploy: Deployer, tmp_path: Path) -> None:
-    sqs, iam = deploy.aws.client("sqs"), deploy.aws.client("iam")
+def test_what_is_there_is_corrected_and_what_is_others_stays(deploy: Deployer, server: Aws, tmp_path: Path) -> None:
+    sqs, iam = server.client("sqs"), server.client("iam")
     sqs.create_queue(QueueName="airflow-local-etl", Attributes={"VisibilityTimeout": "30"}, tags={"team": "x"})
     sqs.create_queue(QueueName="airflow-local-strangers")
     sqs.create_queue(QueueName="airflow-local-old", tags=OURS)
@@ -162,27 +115,27 @@ def test_what_is_there_is_corrected_and_what_is_others_stays(deploy: Deployer, t
 
     foretold = deploy("--check")
     assert "queue airflow-local-etl: VisibilityTimeout is 30s, and the plan has 8h10m" in foretold.said
-    assert deploy.aws.attributes("airflow-local-etl")["VisibilityTimeout"] == "30"
-    assert "airflow-local-old" in deploy.aws.queues()
-    assert "airflow-local-broker-gone" in policies(deploy.aws)
+    assert server.attributes("airflow-local-etl")["VisibilityTimeout"] == "30"
+    assert "airflow-local-old" in server.queues()
+    assert "airflow-local-broker-gone" in policies(server)
 
     directory = tmp_path / "policies"
     corrected = deploy("-e", f"airflow_broker_policies_directory={directory}")
     assert corrected.failed == 0, corrected.said
-    assert deploy.aws.attributes("airflow-local-etl")["VisibilityTimeout"] == "29400"
+    assert server.attributes("airflow-local-etl")["VisibilityTimeout"] == "29400"
     assert sqs.list_queue_tags(QueueUrl=sqs.get_queue_url(QueueName="airflow-local-etl")["QueueUrl"])["Tags"] == {
         "team": "x",
         **OURS,
     }
-    assert deploy.aws.queues() == [f"airflow-local-{name}" for name in ("dead_letters", "etl", "full", "strangers")]
+    assert server.queues() == [f"airflow-local-{name}" for name in ("dead_letters", "etl", "full", "strangers")]
     assert "airflow-local-full: the plan no longer has these queues" in corrected.said
-    assert set(policies(deploy.aws)) == {"airflow-local-broker-core", "airflow-local-broker-etl", "by-hand"}
+    assert set(policies(server)) == {"airflow-local-broker-core", "airflow-local-broker-etl", "by-hand"}
     written = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in directory.iterdir()}
-    assert written == {name: policy for name, policy in policies(deploy.aws).items() if name != "by-hand"}
+    assert written == {name: policy for name, policy in policies(server).items() if name != "by-hand"}
 
 
-def test_the_wrong_account_gets_nothing(deploy: Deployer) -> None:
+def test_the_wrong_account_gets_nothing(deploy: Deployer, server: Aws) -> None:
     refused = deploy(airflow_broker_account="999999999999")
     assert refused.failed == 1
     assert "airflow_broker_account is 999999999999" in refused.said
-    assert deploy.aws.queues() == []
+    assert server.queues() == []

@@ -1,0 +1,286 @@
+# Copyright: Contributors to airstack.backbone
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What the role airflow_broker says of a real broker before anything is deployed, and how the platform uses one of others."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("celery", reason="needs Celery, which is not installed here")
+
+from ansible_collections.airstack.backbone.plugins.module_utils._model import credentials, plan
+from ansible_collections.airstack.backbone.plugins.module_utils._model.inventory import Inventory
+from ansible_collections.airstack.backbone.plugins.module_utils._services import rabbitmq as service
+from ansible_collections.airstack.backbone.plugins.modules import worker_queues
+from ansible_collections.airstack.backbone.tests.unit.plugins.modules import conftest
+from ansible_collections.airstack.backbone.tests.unit.queues import brokers
+from ansible_collections.airstack.backbone.tests.unit.queues.worker_app import application
+from ansible_collections.airstack.backbone.tests.unit.queues.workers import Workers, send
+from ansible_collections.airstack.backbone.tests.unit.services.role_runs import Deployer, Run
+
+run_module = conftest.run_module
+needs_redis = pytest.mark.skipif(not brokers.HAS_REDIS, reason="needs redis-server")
+needs_rabbitmq = pytest.mark.skipif(
+    not brokers.HAS_RABBITMQ or os.geteuid() != 0, reason="needs rabbitmq-server, and root, for whom its programs are"
+)
+
+ROLE = {"name": "airstack.backbone.airflow_broker"}
+PROBLEMS = {"fail": {"msg": "{{ airflow_broker_problems }}"}, "when": "airflow_broker_problems | length > 0"}
+
+
+def playbook(hosts: str, *, deploys: bool) -> list[dict[str, Any]]:
+    """The preflight of a broker, and what deploys it."""
+    facts = {"airflow_plan": "{{ planned.airflow_plan }}", "airflow_secrets": "{{ given }}"}
+    tasks: list[dict[str, Any]] = [
+        {"airstack.backbone.plan": {}, "register": "planned"},
+        {"ansible.builtin.set_fact": facts, "no_log": True},
+        {"ansible.builtin.include_role": {**ROLE, "tasks_from": "preflight"}},
+        PROBLEMS,
+    ]
+    if deploys:
+        tasks.append({"ansible.builtin.include_role": ROLE})
+    return [{"hosts": hosts, "gather_facts": False, "tasks": tasks}]
+
+
+DESCRIPTION = {
+    "airflow_environment": "local",
+    "airflow_longest_task": "8h",
+    "airflow_dag_sources": [{"name": "etl", "path": "/dags/etl", "queues": ["etl"]}],
+    "airflow_worker_pools": [{"name": "etl", "queues": ["etl"]}],
+}
+GROUPS = {"airflow_database": ["db1"], "airflow_control": ["control1"], "airflow_workers_etl": ["w1"]}
+
+
+# --- a broker of somebody else's --------------------------------------------------------------------------------------
+
+
+def external(folder: Path, url: str, password: str) -> Deployer:
+    """The platform with the broker of this address, which has no password in it."""
+    described = {**DESCRIPTION, "airflow_broker_provider": "external", "airflow_broker_url": url}
+    given = {**described, "given": {"broker": password}}
+    return Deployer(folder, playbook("airflow_control", deploys=True), GROUPS, given, {})
+
+
+def planned_url(url: str, password: str) -> str:
+    """Celery's address, as the platform makes it."""
+    variables = {**DESCRIPTION, "airflow_broker_provider": "external", "airflow_broker_url": url}
+    made, wrong = plan.make(variables, Inventory(GROUPS, {}))
+    assert made is not None, wrong
+    broker = made["broker"]
+    assert {pool["user"] for pool in broker["pools"]} == {broker["user"]}
+    return credentials.broker_url(broker, broker["user"] or "", password)
+
+
+@needs_redis
+def test_a_redis_of_others_is_compared_and_stops_what_would_lose_tasks(tmp_path: Path) -> None:
+    redis = pytest.importorskip("redis", reason="the Python client of Redis is not installed here")
+    with brokers.redis(tmp_path) as own:
+        server = redis.Redis.from_url(own)
+        place = own.rpartition("@")[2]
+        deploy = external(tmp_path, f"redis://{place}", brokers.REDIS_PASSWORD)
+        well = deploy("--check")
+        assert (well.failed, well.changed) == (0, 0), well.said
+        assert "has the appendonly no, and has to have yes: without it a restart forgets" in plain(well)
+        assert "which is provided elsewhere" in well.said
+
+        server.config_set("maxmemory-policy", "allkeys-lru")
+        refused = deploy()
+        assert refused.failed == 1
+        assert "has the maxmemory-policy allkeys-lru, and has to have noeviction" in plain(refused)
+        assert "which is provided elsewhere" not in refused.said
+
+        server.acl_setuser("airflow", enabled=True, passwords=["+pw"], keys=["*"], channels=["*"], categories=["+@all"])
+        server.execute_command("ACL", "SETUSER", "airflow", "-config", "-info")
+        blind = external(tmp_path, f"redis://airflow@{place}", "pw")()
+        assert blind.failed == 0, blind.said
+        assert "does not tell its maxmemory-policy, appendonly, appendfsync" in plain(blind)
+
+        wrong = external(tmp_path, f"redis://{place}", "wr0ng")()
+        assert wrong.failed == 1
+        assert "does not answer (WRONGPASS" in plain(wrong)
+        assert "wr0ng" not in wrong.said
+
+
+@needs_redis
+def test_workers_run_tasks_of_a_redis_of_others(tmp_path: Path) -> None:
+    with brokers.redis(tmp_path) as own:
+        url = planned_url("redis://" + own.rpartition("@")[2], brokers.REDIS_PASSWORD)
+        running = Workers(tmp_path)
+        try:
+            running.start(url, "etl@w1", queues=["etl"])
+            running.ready()
+            send(application(url, None), "etl", range(3))
+            running.finish(range(3))
+        finally:
+            running.stop()
+
+
+@contextmanager
+def rabbitmq(folder: Path, plugins: tuple[str, ...] = ()) -> Iterator[brokers.RabbitMQ]:
+    """One with the user airflow, who may do everything in the empty virtual host airflow-local, and nothing else."""
+    server = brokers.RabbitMQ(folder, plugins=plugins)
+    try:
+        server.start({**brokers.service(), "queues": [], "pools": []})
+        server.control("set_permissions", "-p", "airflow-local", "airflow", ".*", ".*", ".*")
+        server.control("set_user_tags", "airflow", "management")
+        yield server
+    finally:
+        server.stop()
+
+
+@needs_rabbitmq
+def test_a_rabbitmq_of_others_is_compared_and_gets_what_it_has_to_hold(tmp_path: Path, run_module: Any) -> None:
+    password = brokers.PASSWORDS["broker"]
+    definitions = tmp_path / "wanted.json"
+    with rabbitmq(tmp_path, ("rabbitmq_management",)) as server:
+        url = f"amqp://airflow@127.0.0.1:{server.port}/airflow-local"
+        deploy = external(tmp_path, url, password)
+        unseen = deploy(airflow_broker_definitions_file=str(definitions))
+        assert unseen.failed == 0, unseen.said
+        assert "The broker's consumer_timeout could not be compared for etl" in plain(unseen)
+        assert "needs 8h30m or more" in plain(unseen)
+
+        api = {"airflow_broker_management_url": f"http://127.0.0.1:{server.management_port}"}
+        empty = deploy(**api)
+        assert empty.failed == 1
+        assert "the broker has no queue etl in the virtual host airflow-local" in plain(empty)
+
+        server.control("import_definitions", str(definitions))
+        held = deploy(**api)
+        assert held.failed == 0, held.said
+        assert "could not be compared for etl" in plain(held)
+
+        its_password = password.replace("of", "not of")
+        stranger = external(tmp_path, url, its_password)(**api)
+        assert stranger.failed == 1
+        assert "lists no queues" in plain(stranger)
+        assert password not in stranger.said + held.said
+        assert its_password not in stranger.said
+
+        use(planned_url(url, password), tmp_path, run_module)
+
+    absent = deploy()
+    assert absent.failed == 1
+    assert f"the broker 127.0.0.1:{server.port} is not reached" in plain(absent)
+
+
+def use(url: str, folder: Path, run_module: Any) -> None:
+    """Run tasks, and move queues."""
+    running = Workers(folder)
+    try:
+        running.start(url, "etl@w1", queues=["etl"])
+        running.ready()
+        send(application(url, None), "etl", range(3))
+        running.finish(range(3))
+        wanted = {"broker_url": url, "expected_workers": ["etl@w1"]}
+        moved = run_module(worker_queues.main, assignments=[{"workers": "etl@w1", "queues": ["etl"]}], **wanted)
+        assert not moved["changed"], moved
+    finally:
+        running.stop()
+
+
+QUEUES = [
+    {"name": "etl", "effective_policy_definition": {"consumer-timeout": 1_800_000}, "arguments": {}},
+    {"name": "other", "arguments": {"x-consumer-timeout": 1}},
+]
+
+
+def test_a_queue_of_others_that_gives_up_too_early_is_a_problem() -> None:
+    """RabbitMQ 3.10 knows neither the policy nor the argument."""
+    made, _wrong = plan.make(
+        {**DESCRIPTION, "airflow_broker_provider": "external", "airflow_broker_url": "amqp://airflow@b/x"},
+        Inventory(GROUPS, {}),
+    )
+    assert made is not None
+    found = service.external(made, QUEUES)
+    assert found["differences"] == []
+    [problem] = found["problems"]
+    assert problem.startswith("the broker's queue etl has the consumer timeout 30m, and the longest task needs 8h30m")
+    enough = [{"name": "etl", "arguments": {"x-consumer-timeout": 30_600_000}, "effective_policy_definition": {}}]
+    assert service.external(made, enough) == {"differences": [], "problems": []}
+
+
+# --- one that the role manages ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(name="node", scope="module")
+def running_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[brokers.RabbitMQ]:
+    server = brokers.RabbitMQ(tmp_path_factory.mktemp("rabbitmq"))
+    try:
+        server.start(brokers.service(brokers.pool("etl", "etl")))
+        yield server
+    finally:
+        server.stop()
+
+
+def managed(folder: Path, hosts: list[str], node: brokers.RabbitMQ | None) -> Callable[..., Run]:
+    """The platform with this node, which stands for RabbitMQ on the first of the hosts."""
+    programs = folder / "programs"
+    programs.mkdir()
+    program = programs / "rabbitmqctl"
+    if node:
+        told = " ".join(shlex.quote(f"{name}={value}") for name, value in node.environment.items())
+        program.write_text(f'#!/bin/sh\nexec env -i {told} {brokers.RABBITMQ}/rabbitmqctl "$@"\n', encoding="utf-8")
+    else:
+        program.write_text("#!/bin/sh\necho 'nodedown' >&2\nexit 69\n", encoding="utf-8")
+    program.chmod(0o755)
+    data = folder / "data/rabbit@localhost"
+    given = {**DESCRIPTION, "given": {}, "airflow_broker_provider": "rabbitmq"}
+    environment = {"PATH": f"{programs}:{os.environ['PATH']}"}
+    groups = {**GROUPS, "airflow_broker": hosts}
+    made = Deployer(folder, playbook(hosts[0], deploys=False), groups, given, environment)
+    return lambda *options: made("-e", json.dumps({"__airflow_broker_data": str(data)}), *options)
+
+
+@needs_rabbitmq
+def test_a_shorter_patience_is_named_and_left_to_the_deployment(node: brokers.RabbitMQ, tmp_path: Path) -> None:
+    deploy = managed(tmp_path, ["mq1"], node)
+    run = deploy("--check")
+    assert (run.failed, run.changed) == (0, 0), run.said
+    assert "RabbitMQ on mq1 has the consumer_timeout 30m, and the plan has 8h30m: site.yml sets it" in plain(run)
+    node.control("eval", "application:set_env(rabbit, consumer_timeout, 30600000).")
+    again = deploy()
+    assert (again.failed, "consumer_timeout" in again.said) == (0, False), again.said
+
+
+@needs_rabbitmq
+def test_one_node_does_not_become_three_while_it_holds_messages(node: brokers.RabbitMQ, tmp_path: Path) -> None:
+    deploy = managed(tmp_path, ["mq1", "mq2", "mq3"], node)
+    empty = deploy()
+    assert empty.failed == 0, empty.said
+    assert "is the node rabbit@localhost, and the plan calls it rabbit@mq1: its queues are empty" in plain(empty)
+    send(application(node.url("airflow", "broker"), None), "etl", range(2))
+    full = deploy()
+    assert full.failed == 1
+    assert "which takes nothing over of its messages (2 in etl). Stop the schedulers" in plain(full)
+    node.control("purge_queue", "-p", "airflow-local", "etl")
+
+
+def test_a_host_without_a_broker_has_nothing_to_say(tmp_path: Path) -> None:
+    run = managed(tmp_path, ["mq1"], None)("--check")
+    assert (run.failed, run.changed, "Name what differs" in run.said) == (0, 0, False), run.said
+
+
+def test_a_node_that_is_down_does_not_become_three(tmp_path: Path) -> None:
+    (tmp_path / "data/rabbit@localhost").mkdir(parents=True)
+    (tmp_path / "data/rabbit@localhost-plugins-expand").mkdir()
+    deploy = managed(tmp_path, ["mq1", "mq2", "mq3"], None)
+    run = deploy()
+    assert run.failed == 1
+    said = "RabbitMQ on mq1 does not run, and has the data of rabbit@localhost, of which a node rabbit@mq1 takes nothing over"
+    assert said in plain(run)
+    (tmp_path / "data/rabbit@mq1").mkdir()
+    assert deploy().failed == 0
+
+
+def plain(run: Run) -> str:
+    """What a run said, without the line breaks and quotes that YAML puts into long texts."""
+    return " ".join(run.said.replace("''", "'").split())
