@@ -12,9 +12,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -33,16 +31,15 @@ from celery import Celery
 
 from ansible_collections.airstack.backbone.plugins.module_utils._model import explain, timeouts
 from ansible_collections.airstack.backbone.plugins.module_utils._model.durations import parse, spell
+from ansible_collections.airstack.backbone.tests.unit.queues import brokers
 from ansible_collections.airstack.backbone.tests.unit.services import aws
 
 PAGE = ROOT / "docs" / "brokers.md"
-RABBITMQ = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
-"""The program itself: the one on PATH changes to another user."""
+SERVICE = brokers.service(brokers.pool("etl", "etl"))
 
 TASK_SECONDS = 125
 SHORT_SECONDS = 30
 WATCHED_SECONDS = 235
-START_SECONDS = 120
 PROCESSES = 4
 
 
@@ -87,25 +84,6 @@ def application(broker: Broker) -> Celery:
     return app
 
 
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        return int(bound.getsockname()[1])
-
-
-def wait(is_so: Callable[[], bool], what: str) -> None:
-    """Wait until it is so.
-
-    :raises TimeoutError: it did not come
-    """
-    deadline = time.monotonic() + START_SECONDS
-    while not is_so():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"{what} did not come within {START_SECONDS} s")
-        time.sleep(0.2)
-
-
 @contextlib.contextmanager
 def process(command: list[str], folder: Path, environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
     """A program of this benchmark, which ends with it; what it says is in `log`."""
@@ -114,56 +92,26 @@ def process(command: list[str], folder: Path, environment: dict[str, str]) -> It
     try:
         yield found
     finally:
-        for ending in (signal.SIGTERM, signal.SIGKILL):
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(found.pid, ending)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                found.wait(20)
+        brokers.end(found)
 
 
 @contextlib.contextmanager
 def rabbitmq(folder: Path, seconds: int) -> Iterator[Broker]:
-    """A node with this consumer_timeout."""
-    port, mapper = free_port(), free_port()
-    (folder / "plugins").write_text("[].\n", encoding="utf-8")
-    (folder / "rabbitmq.conf").write_text(
-        f"listeners.tcp.1 = 127.0.0.1:{port}\nconsumer_timeout = {seconds * 1000}\n"
-        "vm_memory_high_watermark.absolute = 1GB\ndisk_free_limit.absolute = 50MB\n",
-        encoding="utf-8",
-    )
-    environment = {
-        "PATH": os.environ["PATH"],
-        "HOME": str(folder),
-        "LANG": "C.UTF-8",
-        "ERL_EPMD_PORT": str(mapper),
-        "ERL_EPMD_ADDRESS": "127.0.0.1",
-        "RABBITMQ_NODENAME": f"bench{port}@localhost",
-        "RABBITMQ_DIST_PORT": str(free_port()),
-        "RABBITMQ_MNESIA_BASE": str(folder / "data"),
-        "RABBITMQ_LOG_BASE": str(folder / "logs"),
-        "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),
-        "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "plugins"),
-        "RABBITMQ_CONF_ENV_FILE": str(folder / "none"),
-        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+sbwt none +sbwtdcpu none +sbwtdio none +S 1:1",
-    }
-    with process([str(RABBITMQ)], folder, environment):
-        try:
-            wait(lambda: "completed with" in (folder / "log").read_text(encoding="utf-8"), "RabbitMQ")
-            yield Broker("etl", f"amqp://guest:guest@127.0.0.1:{port}//", {}, {"task_default_queue_type": "quorum"})
-        finally:
-            subprocess.run(
-                [shutil.which("epmd") or "epmd", "-port", str(mapper), "-kill"], check=False, capture_output=True
-            )
+    """A node with this consumer_timeout, where the user may do everything, as Celery's own consumer wants."""
+    server = brokers.RabbitMQ(folder, settings={"consumer_timeout": seconds * 1000})
+    try:
+        server.start(SERVICE)
+        server.control("set_permissions", "-p", SERVICE["vhost"], SERVICE["user"], ".*", ".*", ".*")
+        yield Broker("etl", server.url(SERVICE["user"], "broker"), {}, {"task_default_queue_type": "quorum"})
+    finally:
+        server.stop()
 
 
 @contextlib.contextmanager
 def redis(folder: Path, seconds: int) -> Iterator[Broker]:
     """A server; the patience is its clients'."""
-    port = free_port()
-    command = ["redis-server", "--bind", "127.0.0.1", "--port", str(port), "--save", "", "--dir", str(folder)]
-    with process(command, folder, dict(os.environ)):
-        wait(lambda: "Ready to accept" in (folder / "log").read_text(encoding="utf-8"), "Redis")
-        yield Broker("etl", f"redis://127.0.0.1:{port}/0", {"visibility_timeout": seconds}, {})
+    with brokers.redis(folder) as url:
+        yield Broker("etl", url, {"visibility_timeout": seconds}, {})
 
 
 @contextlib.contextmanager
@@ -225,7 +173,9 @@ def trial(name: str, seconds: int, folder: Path, found: list[Trial]) -> None:
         )
         working.start()
         try:
-            wait(ran.exists, f"The first run on {name}")
+            brokers.wait(
+                ran.exists, f"{name} brings no first run", lambda: (folder / "worker/log").read_text(encoding="utf-8")
+            )
             ends.append(time.monotonic() + WATCHED_SECONDS)
         finally:
             ends.append(0.0)
@@ -237,8 +187,8 @@ def trial(name: str, seconds: int, folder: Path, found: list[Trial]) -> None:
 def missing() -> list[str]:
     """Programs and packages that are not here."""
     found = {
-        "RabbitMQ": RABBITMQ.exists(),
-        "Redis": shutil.which("redis-server") is not None,
+        "RabbitMQ": brokers.HAS_RABBITMQ,
+        "Redis": brokers.HAS_REDIS,
         **{f"Python's {name}": find_spec(name) is not None for name in ("redis", "pycurl", "moto")},
     }
     return [name for name, is_there in found.items() if not is_there]

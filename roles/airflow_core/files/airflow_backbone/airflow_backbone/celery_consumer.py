@@ -95,8 +95,7 @@ class PoolConsumer(SteadyConsumer):
         except self.connection.channel_errors as refusal:
             logger.warning("Not consuming from %s: %s", queue, refusal)
             return
-        # Also one that is known: Celery forgets to consume again, after its next reconnection, what was cancelled before.
-        self.app.amqp.queues.select_add(wanted)
+        self.app.amqp.queues.add(wanted)
         super().add_task_queue(queue, *args, **options)
 
     def _standing(self, name: str) -> Queue:
