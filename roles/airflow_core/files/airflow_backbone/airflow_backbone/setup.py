@@ -7,7 +7,9 @@ In this order, each only where something is to be done:
 - ``schema``: Airflow's and the FAB provider's migrations;
 - ``result_tables``: Celery's tables and sequences, owned by Airflow's database role;
 - ``result_rights``: exactly what the result backend's role needs, on those alone;
-- ``admin``: the admin user, and its password.
+- ``admin``: the admin user, and its password;
+- ``teams``: Airflow's own teams (``airflow teams sync``), which a scheduler and a DAG processor that are told of them want
+  to find at their start. Those that are there already stay.
 
 Prints one line of JSON: ``{"changed": true, "changes": [{"what": "schema", "detail": "..."}]}``. With ``--check``,
 ``changes`` is what would be done, and nothing is touched.
@@ -22,8 +24,9 @@ import argparse
 import json
 import os
 import shlex
+import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -142,7 +145,13 @@ class Database:
         elif not _password_matches(hashes[0], admin.password):
             yield Change("admin", f"set the password of user {admin.name}")
 
-    def changes(self, results_role: str | None, admin: Admin | None) -> list[Change]:
+    def team_changes(self, teams: Sequence[str]) -> Iterator[Change]:
+        found = self._column("SELECT name FROM team") if "team" in self.relations else []
+        missing = [team for team in teams if team not in found]
+        if missing:
+            yield Change("teams", f"create {', '.join(missing)}")
+
+    def changes(self, results_role: str | None, admin: Admin | None, teams: Sequence[str]) -> list[Change]:
         """Return all that is to be done."""
         changes = [*self.schema_changes()]
         if results_role:
@@ -150,7 +159,7 @@ class Database:
             changes += [Change("result_rights", statement) for statement in self.right_statements(results_role)]
         if admin:
             changes += self.admin_changes(admin)
-        return changes
+        return [*changes, *self.team_changes(teams)]
 
 
 def _kind(relation: str) -> str:
@@ -196,6 +205,16 @@ def ensure_admin(admin: Admin) -> None:
             raise SchemaError(f"FAB would not create or change the user '{admin.name}'; its log says why.")
 
 
+def sync_teams() -> None:
+    """Have Airflow make the teams that its bundles have, and that are not there.
+
+    :raises SchemaError: it would not
+    """
+    done = subprocess.run([sys.executable, "-m", "airflow", "teams", "sync"], check=False)
+    if done.returncode:
+        raise SchemaError(f"`airflow teams sync` ended with {done.returncode}; what it wrote above says why.")
+
+
 def apply(url: str, pending: list[Change], results_role: str | None, admin: Admin | None) -> None:
     """Do what is pending, in the documented order."""
     wanted = {change.what for change in pending}
@@ -208,6 +227,8 @@ def apply(url: str, pending: list[Change], results_role: str | None, admin: Admi
             database.execute(database.right_statements(results_role))
     if admin and "admin" in wanted:
         ensure_admin(admin)
+    if "teams" in wanted:
+        sync_teams()
 
 
 @contextmanager
@@ -255,6 +276,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--admin-user", help="user of the FAB auth manager that is to exist with role Admin")
     parser.add_argument("--admin-email", help="its e-mail address (default: <user>@localhost)")
     parser.add_argument("--admin-password-file", type=Path, help="file with its password")
+    parser.add_argument("--team", action="append", default=[], help="a team of the DAG bundles that is to exist")
     parser.add_argument("--check", action="store_true", help="only say what would be done (exit code 3 if anything)")
     parsed = parser.parse_args(arguments)
     if bool(parsed.admin_user) != bool(parsed.admin_password_file):
@@ -273,9 +295,9 @@ def point_airflow_at(database_url_file: Path) -> None:
     os.environ["AIRFLOW__CORE__AUTH_MANAGER"] = FAB_AUTH_MANAGER
 
 
-def find(url: str, results_role: str | None, admin: Admin | None) -> list[Change]:
+def find(url: str, results_role: str | None, admin: Admin | None, teams: Sequence[str]) -> list[Change]:
     with connected(url) as database:
-        return database.changes(results_role, admin)
+        return database.changes(results_role, admin, teams)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -287,11 +309,11 @@ def main(arguments: list[str] | None = None) -> int:
             email = options.admin_email or f"{options.admin_user}@localhost"
             admin = Admin(options.admin_user, email, read_secret(options.admin_password_file))
         point_airflow_at(options.database_url_file)
-        pending = find(url, options.results_role, admin)
+        pending = find(url, options.results_role, admin, options.team)
         if pending and not options.check:
             with stdout_to_stderr():
                 apply(url, pending, options.results_role, admin)
-            left = find(url, options.results_role, admin)
+            left = find(url, options.results_role, admin, options.team)
             if left:
                 raise SchemaError(f"Still to be done after the set-up: {'; '.join(change.detail for change in left)}")
     except SchemaError as error:
