@@ -101,7 +101,9 @@ def _apis(plan: Mapping[str, Any], seen: Mapping[str, Any]) -> Iterator[Finding]
     for api in seen["apis"]:
         part = f"API server on {api['host']}"
         if "error" in api:
-            yield Finding(part, f"{api['url']} does not answer ({api['error']})", _journal("api-server", [api["host"]]))
+            yield Finding(
+                part, f"{api['url']} does not answer ({api['error']})", _journal(["api-server"], [api["host"]])
+            )
             continue
         version = api["version"].get("version")
         if version != plan["airflow_version"]:
@@ -134,13 +136,14 @@ def _components(plan: Mapping[str, Any], seen: Mapping[str, Any]) -> Iterator[Fi
         return
     beating = _beating(seen)
     for kind in HEARTBEATS:
-        hosts = _hosts(plan, kind)
+        processes = _processes(plan, kind)
+        advice = _journal(dict.fromkeys(name for name, _host in processes), _hosts(plan, kind))
         beat = _heartbeat(kind, health)
         if beat["status"] != "healthy":
             last = f"its last heartbeat was at {beat['latest']}" if beat["latest"] else "it never gave a heartbeat"
-            yield Finding(kind, last, _journal(kind, hosts))
-        elif beating is not None and beating[kind] < len(hosts):
-            yield Finding(kind, f"{beating[kind]} of {len(hosts)} give heartbeats", _journal(kind, hosts))
+            yield Finding(kind, last, advice)
+        elif beating is not None and beating[kind] < len(processes):
+            yield Finding(kind, f"{beating[kind]} of {len(processes)} give heartbeats", advice)
 
 
 def _queues(plan: Mapping[str, Any], seen: Mapping[str, Any]) -> Iterator[Finding]:
@@ -298,8 +301,14 @@ def last_line(trace: str) -> str:
     return lines[-1] if lines else "no reason given"
 
 
+def _processes(plan: Mapping[str, Any], kind: str) -> list[tuple[str, str]]:
+    """Component and host of each process of a kind; with Airflow's own teams there are several triggerers on a host."""
+    components = [component for component in plan["components"] if component["kind"] == kind]
+    return [(component["name"], host) for component in components for host in component["hosts"]]
+
+
 def _hosts(plan: Mapping[str, Any], kind: str) -> list[str]:
-    return [host for component in plan["components"] if component["kind"] == kind for host in component["hosts"]]
+    return list(dict.fromkeys(host for _name, host in _processes(plan, kind)))
 
 
 def _health(seen: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -339,8 +348,9 @@ def _seconds(timestamp: str) -> float:
     return datetime.fromisoformat(timestamp.replace("Z", "+00:00")).timestamp()
 
 
-def _journal(component: str, hosts: Iterable[str]) -> str:
-    return f"look at `journalctl -u airflow-{component}` on {', '.join(hosts)}"
+def _journal(components: Iterable[str], hosts: Iterable[str]) -> str:
+    units = " ".join(f"-u airflow-{component}" for component in components)
+    return f"look at `journalctl {units}` on {', '.join(hosts)}"
 
 
 _API_LOG = "look at `journalctl -u airflow-api-server`"

@@ -148,6 +148,17 @@ def test_a_stale_heartbeat_is_found_although_the_api_answers_200(seen: dict[str,
     assert f"airflow-{kind}` on control1" in finding.advice
 
 
+def test_each_teams_triggerer_has_to_beat(seen: dict[str, t.Any]) -> None:
+    own = {"name": "triggerer-etl", "kind": "triggerer", "pool": None, "team": "etl", "hosts": ["control1"]}
+    plan = {**PLAN, "components": [*PLAN["components"], own]}
+    [finding] = _health.examine(plan, seen)
+    assert (finding.part, finding.found) == ("triggerer", "1 of 2 give heartbeats")
+    assert finding.advice == "look at `journalctl -u airflow-triggerer -u airflow-triggerer-etl` on control1"
+    seen["jobs"].append({"job_type": "TriggererJob", "hostname": "control1"})
+    assert _health.examine(plan, seen) == []
+    assert _health.report(plan, seen, [])["components"]["triggerer"]["hosts"] == ["control1"]
+
+
 @pytest.mark.parametrize("answer", [None, {"status": None, "latest_triggerer_heartbeat": None}])
 def test_a_component_that_never_ran_is_found(seen: dict[str, t.Any], answer: dict[str, t.Any] | None) -> None:
     seen["apis"][0]["health"]["triggerer"] = answer
