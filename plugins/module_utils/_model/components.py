@@ -5,19 +5,25 @@
 ``model`` gives one plain dictionary for each component:
 
 - name, kind (api-server, scheduler, dag-processor, triggerer, worker, setup), pool (None but for workers), hosts
+- team: whose tasks or triggers alone it runs, among Airflow's own teams; None where it serves all
 - once: whether it runs to its end before the others start, instead of staying
 - program: airflow, or the python of its environment
 - command: the program's arguments; ``{host}`` in one of them stands for the name of the machine or container,
   ``{credential:NAME}`` for the path of a credential, ``{queues}`` for the queues, with commas
 - settings: Airflow's configuration by section and key, without secrets
 - secret_settings: the credential that holds the value, by "section.key"
+- secret_commands: variables that hold the command which prints a credential, as airflow.cfg's own *_cmd do
+- copied_credentials: the credential that a file holds, by the "section.key" of the file's path: Airflow opens it for writing
 - credentials: the names of all credentials (see credentials.values)
+- users: who logs in to it with a password of the platform's: {name, secret} and more; [] where its database keeps them
 - environment: variables without secrets; environment_files: variables that hold the path of a file or credential
 - files: further configuration files, content by name
 - sources: the DAG sources that are mounted, read-only
 - queues: what a worker consumes
 - is_told_queues: whether a running worker can be told other queues (airstack.backbone.worker_queues), so that they are
   no reason to restart it; SQS has no way to tell it
+- logs: the component in whose folder it keeps local logs; its own but for the triggerers of teams, whose logs the common
+  one of their host serves: the API server knows one port for all
 - port: where it listens for the others, or None; health: how its own machine sees that it works
 - start_timeout, stop_timeout: seconds that it may take to start and to stop
 """
@@ -27,7 +33,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from . import brokers, log_store, settings
+from . import brokers, log_store, settings, teams
 from .ports import SCHEDULER_HEALTH_PORT, TRIGGERER_LOG_PORT, WORKER_LOG_PORT
 
 START_TIMEOUT = 300
@@ -74,13 +80,18 @@ def model(plan: Mapping[str, Any], endpoints: Mapping[str, Any]) -> list[dict[st
 
 
 def _setup(plan: Mapping[str, Any], endpoints: Mapping[str, Any]) -> dict[str, Any]:
-    """The database set-up, which brings the schema, the result tables and the admin user to where this core wants them."""
-    files = {"--database-url-file": "sql_alchemy_conn", "--admin-password-file": "admin_password"}
-    names = {"--results-role": endpoints["database"]["results_user"], "--admin-user": plan["api"]["admin_user"]}
+    """The database set-up, which brings the schema, the result tables, and the admin user or the teams to where this core
+    wants them."""
+    files = {"--database-url-file": "sql_alchemy_conn"}
+    names = {"--results-role": endpoints["database"]["results_user"]}
+    if not plan["teams"]:
+        files["--admin-password-file"] = "admin_password"
+        names["--admin-user"] = plan["api"]["admin_user"]
     return {
         "name": "setup",
         "kind": "setup",
         "pool": None,
+        "team": None,
         "hosts": plan["api"]["hosts"][:1],
         "once": True,
         "program": "python",
@@ -89,16 +100,21 @@ def _setup(plan: Mapping[str, Any], endpoints: Mapping[str, Any]) -> dict[str, A
             "airflow_backbone.setup",
             *(word for option, name in files.items() for word in (option, f"{{credential:{name}}}")),
             *(word for option, name in names.items() for word in (option, name)),
+            *(word for team in plan["teams"] for word in ("--team", team["name"])),
         ],
         "settings": settings.of("setup", None, plan, endpoints),
         "secret_settings": {"database.sql_alchemy_conn": "sql_alchemy_conn"},
+        "secret_commands": {},
+        "copied_credentials": {},
         "credentials": list(files.values()),
+        "users": [],
         "environment": {},
         "environment_files": {},
         "files": {},
         "sources": [],
         "queues": [],
         "is_told_queues": False,
+        "logs": "setup",
         "port": None,
         "health": {"type": "end"},
         "start_timeout": MIGRATION_TIMEOUT,
@@ -112,33 +128,41 @@ def _component(
     kind = placed["kind"]
     sources = pool["sources"] if pool else [source["name"] for source in plan["sources"]]
     secret_settings = {setting: setting.split(".")[1] for setting in CREDENTIALS[kind]}
+    users = plan["api"]["users"] if kind == "api-server" else []
+    copied = {"core.simple_auth_manager_passwords_file": teams.PASSWORDS} if users else {}
     identity = log_store.identity(endpoints["log_store"], placed["pool"]) if kind in LOG_STORE_USERS else None
     component = {
         **placed,
         "once": False,
         "program": "airflow",
-        "command": _command(kind, pool, plan["broker"]),
+        "command": _command(placed, pool, plan["broker"]),
         "settings": settings.of(kind, pool, plan, endpoints),
         "secret_settings": secret_settings,
-        "credentials": list(secret_settings.values()),
+        "secret_commands": {},
+        "copied_credentials": copied,
+        "credentials": [*secret_settings.values(), *copied.values()],
+        "users": users,
         "environment": {},
         "environment_files": {},
         "files": {},
         "sources": sources if kind in READERS else [],
         "queues": pool["queues"] if pool else [],
         "is_told_queues": pool is not None and endpoints["broker"]["scheme"] != "sqs",
-        "port": _port(kind, plan),
+        "logs": kind if kind == "triggerer" else placed["name"],
+        "port": _port(placed, plan),
         "health": _health(kind, plan),
         "start_timeout": START_TIMEOUT,
         "stop_timeout": plan["timeouts"]["worker_stop"]["seconds"] if kind == "worker" else STOP_TIMEOUT,
     }
     component = brokers.connect(component, endpoints["broker"])
+    component = teams.connect(component, teams.served(kind, placed["team"], plan))
     return log_store.connect(component, endpoints["log_store"], identity) if kind in LOG_STORE_USERS else component
 
 
-def _command(kind: str, pool: Mapping[str, Any] | None, broker: Mapping[str, Any]) -> list[str]:
+def _command(placed: Mapping[str, Any], pool: Mapping[str, Any] | None, broker: Mapping[str, Any]) -> list[str]:
+    team = placed["team"]
     if pool is None:
-        return [kind]
+        return [placed["kind"], *(("--team-name", team, "--skip-serve-logs") if team else ())]
     return [
         "celery",
         "worker",
@@ -148,22 +172,26 @@ def _command(kind: str, pool: Mapping[str, Any] | None, broker: Mapping[str, Any
         *(() if broker["kind"] == "sqs" else ("--celery-hostname", f"{pool['name']}@{{host}}")),
         "--without-mingle",
         "--without-gossip",
+        *(("--team", team) if team else ()),
     ]
 
 
-def _port(kind: str, plan: Mapping[str, Any]) -> int | None:
-    return {"api-server": plan["api"]["port"], "triggerer": TRIGGERER_LOG_PORT, "worker": WORKER_LOG_PORT}.get(kind)
+def _port(placed: Mapping[str, Any], plan: Mapping[str, Any]) -> int | None:
+    if placed["kind"] == "triggerer" and placed["team"]:
+        return None
+    ports = {"api-server": plan["api"]["port"], "triggerer": TRIGGERER_LOG_PORT, "worker": WORKER_LOG_PORT}
+    return ports.get(placed["kind"])
 
 
 def _health(kind: str, plan: Mapping[str, Any]) -> dict[str, Any]:
-    """http: this answers 200. heartbeat: the API's monitor shows this component's heartbeat. port: something listens.
-
-    end: it has come to its end without a failure.
+    """http: this answers 200. heartbeat: the API's monitor shows this component's heartbeat, or that of another one of its
+    processes. port: something listens. end: it has come to its end without a failure.
     """
+    processes = sum(len(each["hosts"]) for each in plan["components"] if each["kind"] == kind)
     return {
         "api-server": {"type": "http", "port": plan["api"]["port"], "path": "/api/v2/version"},
         "scheduler": {"type": "http", "port": SCHEDULER_HEALTH_PORT, "path": "/health"},
-        "dag-processor": {"type": "heartbeat", "component": "dag_processor"},
-        "triggerer": {"type": "heartbeat", "component": "triggerer"},
+        "dag-processor": {"type": "heartbeat", "component": "dag_processor", "processes": processes},
+        "triggerer": {"type": "heartbeat", "component": "triggerer", "processes": processes},
         "worker": {"type": "port", "port": WORKER_LOG_PORT},
     }[kind]

@@ -4,12 +4,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from . import log_store
+from . import log_store, teams
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,10 @@ def _log_store(wanted: _Wanted) -> str:
     return log_store.credentials(user, wanted.secrets[user["secret"]])
 
 
+def _passwords(wanted: _Wanted) -> str:
+    return json.dumps({user["name"]: wanted.secrets[user["secret"]] for user in wanted.component["users"]})
+
+
 _MAKERS: dict[str, Callable[[_Wanted], str]] = {
     "sql_alchemy_conn": _metadata,
     "result_backend": _results,
@@ -90,4 +95,5 @@ _MAKERS: dict[str, Callable[[_Wanted], str]] = {
     "secret_key": lambda wanted: wanted.secrets["api"],
     "admin_password": lambda wanted: wanted.secrets["admin"],
     log_store.CREDENTIAL: _log_store,
+    teams.PASSWORDS: _passwords,
 }

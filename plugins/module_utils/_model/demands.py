@@ -101,7 +101,7 @@ def _component_ports(component: Mapping[str, Any], plan: Mapping[str, Any]) -> l
         "triggerer": TRIGGERER_LOG_PORT,
         "worker": WORKER_LOG_PORT,
     }
-    if component["kind"] not in ports:
+    if component["kind"] not in ports or (component["kind"] == "triggerer" and component["team"]):
         return []
     unit = "airflow-worker-*.service" if component["kind"] == "worker" else f"airflow-{component['name']}.service"
     choice = " (airflow_api_port)" if component["kind"] == "api-server" else ""

@@ -53,6 +53,15 @@ _pool = record(
         "name": Entry(names.name, required=True),
         "queues": Entry(listing(names.queue, unique=""), required=True),
         "concurrency": Entry(whole_number(1, 1000), default=16),
+        "team": Entry(names.team),
+    }
+)
+
+_team_user = record(
+    {
+        "name": Entry(names.name, required=True),
+        "role": Entry(one_of("viewer", "user", "op"), default="user"),
+        "teams": Entry(listing(names.team, unique=""), required=True),
     }
 )
 
@@ -83,6 +92,8 @@ VARIABLES: dict[str, Entry] = {
     "airflow_dags_only": Entry(words(names.name), default=None),
     "airflow_worker_pools": Entry(listing(_pool, unique="name"), required=True),
     "airflow_default_pool": Entry(names.name),
+    "airflow_multi_team": Entry(flag, default=False),
+    "airflow_team_users": Entry(listing(_team_user, least=0, unique="name"), default=()),
     "airflow_routing_mode": Entry(one_of("enforce", "assign"), default="enforce"),
     "airflow_api_port": Entry(whole_number(1024, 65535), default=8080),
     "airflow_api_url": Entry(names.url),
@@ -95,11 +106,24 @@ VARIABLES: dict[str, Entry] = {
 
 @dataclass(frozen=True)
 class Pool:
-    """One kind of worker: the queues that it consumes, and how many tasks each of its workers runs at once."""
+    """One kind of worker: the queues that it consumes, and how many tasks each of its workers runs at once.
+
+    team: the name of its team among Airflow's own, if it says one.
+    """
 
     name: str
     queues: tuple[str, ...]
     concurrency: int = 16
+    team: str | None = None
+
+
+@dataclass(frozen=True)
+class TeamUser:
+    """Who sees what belongs to some teams, and may do with it what Airflow gives to the role: viewer, user or op."""
+
+    name: str
+    role: str
+    teams: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -135,6 +159,8 @@ class Description:
     dags_only: list[str] | None
     worker_pools: tuple[Pool, ...]
     default_pool: str | None
+    multi_team: bool
+    team_users: tuple[TeamUser, ...]
     routing_mode: str
     api_port: int
     api_url: str | None
@@ -163,7 +189,8 @@ def read(variables: Mapping[str, Any]) -> tuple[Description, list[Problem]]:
             unread.add(field)
     sources = values["dag_sources"] or ()
     pools = tuple(
-        Pool(pool["name"], tuple(pool["queues"]), pool["concurrency"]) for pool in values["worker_pools"] or ()
+        Pool(pool["name"], tuple(pool["queues"]), pool["concurrency"], pool["team"])
+        for pool in values["worker_pools"] or ()
     )
     default = next((pool.queues for pool in pools if pool.name == values["default_pool"]), ())
     if values["default_pool"] and not default and "worker_pools" not in unread:
@@ -178,6 +205,9 @@ def read(variables: Mapping[str, Any]) -> tuple[Description, list[Problem]]:
         unread.add("dag_sources")
     values["dag_sources"] = tuple(Source.of(source, default) for source in ([] if conflicts else sources))
     values["worker_pools"] = pools
+    values["team_users"] = tuple(
+        TeamUser(user["name"], user["role"], tuple(user["teams"])) for user in values["team_users"]
+    )
     return Description(**values, unread=frozenset(unread)), problems
 
 

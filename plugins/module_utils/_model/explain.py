@@ -32,6 +32,7 @@ def text(plan: Mapping[str, Any]) -> str:
             section("Services", ("service", "provider", "endpoint"), _services(plan)),
             section("Components", ("component", "hosts"), _components(plan)),
             section("DAGs", ("source", "queue", "pool", "reads", "hosts"), _routes(plan)),
+            *_teams(plan),
             section("Timeouts", ("what", "value", "at most", "because"), _timeouts(plan)),
         ]
     )
@@ -86,6 +87,24 @@ def _routes(plan: Mapping[str, Any]) -> list[tuple[str, str, str, str, str]]:
         for queue in source["queues"]
         for pool in plan["pools"]
         if queue in pool["queues"]
+    ]
+
+
+def _teams(plan: Mapping[str, Any]) -> list[str]:
+    """Airflow's own teams, where it knows of any, with who may log in."""
+    if not plan["teams"]:
+        return []
+    users = [
+        (user["name"], user["role"], ", ".join(user["teams"]) or "all", f"airflow_secret_{user['secret']}")
+        for user in plan["api"]["users"]
+    ]
+    return [
+        section(
+            "Teams (experimental in Airflow 3.3)",
+            ("team", "pools", "sources"),
+            [(team["name"], ", ".join(team["pools"]), ", ".join(team["sources"])) for team in plan["teams"]],
+        ),
+        section("Users", ("user", "role", "teams", "password"), users),
     ]
 
 

@@ -14,6 +14,10 @@ name = matching(
     r"[a-z][a-z0-9_]{0,31}",
     "a name of lower-case letters, digits and underscores that begins with a letter, up to 32 characters",
 )
+team = matching(
+    r"[a-z][a-z0-9_]{2,49}",
+    "a team's name of lower-case letters, digits and underscores that begins with a letter, of 3 to 50 characters",
+)
 queue = matching(
     rf"(?!celery)[A-Za-z0-9][A-Za-z0-9_-]{{0,{LONGEST_QUEUE - 1}}}",
     f"a queue's name: letters, digits, underscores and hyphens, up to {LONGEST_QUEUE} characters, not beginning with"

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from . import brokers, dag_sources, demands, description, secrets, settings, timeouts
+from . import brokers, dag_sources, demands, description, secrets, settings, teams, timeouts
 from .dag_sources import Source
 from .description import Description
 from .inventory import Inventory
@@ -53,6 +53,8 @@ def make(variables: Mapping[str, Any], inventory: Inventory) -> tuple[dict[str, 
         problems += _reserved(described)
     if not described.unread & {"dag_sources", "worker_pools"}:
         problems += routing.problems()
+        if not described.unread & {"multi_team", "team_users"}:
+            problems += teams.problems(described, routing, settings.sections(described.settings))
     if "dag_sources" not in described.unread:
         problems += [*strangers, *dag_sources.strangers(sources, described.dags_only or ())]
     if problems:
@@ -150,7 +152,10 @@ def _crowded(described: Description, inventory: Inventory) -> list[Problem]:
 
 
 def _plan(described: Description, sources: Sequence[Source], inventory: Inventory, routing: Routing) -> dict[str, Any]:
-    components = _components(described, inventory)
+    named = teams.of(described, routing)
+    team_of = {pool: team.name for team in named for pool in team.pools}
+    components = _components(described, inventory, team_of)
+    api = _api(described, inventory, components)
     log_store = _log_store(described, inventory)
     broker = brokers.make(described, inventory, routing.queues)
     return {
@@ -164,7 +169,7 @@ def _plan(described: Description, sources: Sequence[Source], inventory: Inventor
         "broker": broker,
         "dag_storage": _dag_storage(described, inventory, components),
         "log_store": log_store,
-        "sources": [_source(source, routing) for source in sources],
+        "sources": [_source(source, routing, team_of) for source in sources],
         "dags_only": described.dags_only,
         "pools": [
             {
@@ -172,20 +177,23 @@ def _plan(described: Description, sources: Sequence[Source], inventory: Inventor
                 "queues": list(pool.queues),
                 "sources": routing.sources_of(pool),
                 "concurrency": pool.concurrency,
+                "team": team_of.get(pool.name),
                 "hosts": inventory.hosts(worker_group(pool.name)),
             }
             for pool in described.worker_pools
         ],
+        "teams": [{"name": team.name, "pools": list(team.pools), "sources": list(team.sources)} for team in named],
         "routing": routing.file(described),
-        "api": _api(described, inventory, components),
+        "api": api,
         "components": components,
         "settings": described.settings,
-        "secrets": secrets.needed(sources, broker, log_store),
+        "secrets": secrets.needed(sources, broker, log_store, api["users"]),
         "secrets_required": described.secrets_required,
     }
 
 
-def _source(source: Source, routing: Routing) -> dict[str, Any]:
+def _source(source: Source, routing: Routing, team_of: Mapping[str, str]) -> dict[str, Any]:
+    pools = routing.pools_of(source)
     return {
         "name": source.name,
         "place": source.place,
@@ -194,26 +202,41 @@ def _source(source: Source, routing: Routing) -> dict[str, Any]:
         "view_url": source.view_url,
         "queues": list(source.queues),
         "default_queue": source.queues[0],
-        "pools": routing.pools_of(source),
+        "pools": pools,
+        "team": team_of.get(pools[0]),
     }
 
 
-def _components(described: Description, inventory: Inventory) -> list[dict[str, Any]]:
-    """What runs where: name, kind, pool (None for the central components) and hosts."""
+def _components(described: Description, inventory: Inventory, team_of: Mapping[str, str]) -> list[dict[str, Any]]:
+    """What runs where: name, kind, pool (None for the central components), team (None where it is for all) and hosts.
+
+    Triggers that no team has are the common triggerer's alone, those of a team its own triggerer's.
+    """
     central = [
-        {"name": kind, "kind": kind, "pool": None, "hosts": inventory.hosts(group, "airflow_control")}
+        {"name": kind, "kind": kind, "pool": None, "team": None, "hosts": inventory.hosts(group, "airflow_control")}
         for kind, group in CENTRAL.items()
+    ]
+    triggerers = [
+        {
+            "name": f"triggerer-{team}",
+            "kind": "triggerer",
+            "pool": None,
+            "team": team,
+            "hosts": inventory.hosts(CENTRAL["triggerer"], "airflow_control"),
+        }
+        for team in dict.fromkeys(team_of.values())
     ]
     workers = [
         {
             "name": f"worker-{pool.name}",
             "kind": "worker",
             "pool": pool.name,
+            "team": team_of.get(pool.name),
             "hosts": inventory.hosts(worker_group(pool.name)),
         }
         for pool in described.worker_pools
     ]
-    return central + workers
+    return central + triggerers + workers
 
 
 def _hosts_of(components: list[dict[str, Any]], *kinds: str) -> list[str]:
@@ -317,4 +340,5 @@ def _api(described: Description, inventory: Inventory, components: list[dict[str
         "port": described.api_port,
         "hosts": hosts,
         "admin_user": described.admin_user,
+        "users": teams.users(described),
     }

@@ -74,10 +74,16 @@ def _is_fernet_key(text: str) -> bool:
         return False
 
 
-def needed(sources: Iterable[Source], broker: Mapping[str, Any], log_store: Mapping[str, Any]) -> list[dict[str, str]]:
+def needed(
+    sources: Iterable[Source],
+    broker: Mapping[str, Any],
+    log_store: Mapping[str, Any],
+    users: Iterable[Mapping[str, Any]],
+) -> list[dict[str, str]]:
     """The secrets of a platform: name (the variable is airflow_secret_<name>), kind (one of MAKERS or GIVEN), purpose.
 
     broker: the plan's broker, with its pools. log_store: the plan's, with its identities and its object store.
+    users: of the API, with the names of their passwords; the admin, who is in no team, has one in any case.
     """
     listed = [
         ("database", "password", "the database role that owns Airflow's metadata"),
@@ -87,6 +93,7 @@ def needed(sources: Iterable[Source], broker: Mapping[str, Any], log_store: Mapp
         ("api", "key", "signs the UI's sessions and the requests for logs that are still on a worker"),
         ("admin", "password", "the first user of the UI"),
         *_of_broker(broker),
+        *((user["secret"], "password", f"the user {user['name']} of the UI") for user in users if user["teams"]),
     ]
     for source in sources:
         if source.secret:

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from . import timeouts
+from . import teams, timeouts
 from .log_store import CONNECTION
 from .ports import SCHEDULER_HEALTH_PORT, TRIGGERER_LOG_PORT, WORKER_LOG_PORT
 from .problems import NOT_SHOWN, Problem
@@ -52,7 +52,8 @@ def of(kind: str, pool: Mapping[str, Any] | None, plan: Mapping[str, Any], endpo
 
     Below both stands what the user may set otherwise.
     """
-    return merged(_defaults(kind, plan), plan["settings"], own(kind, pool, plan, endpoints))
+    made = merged(_defaults(kind, plan), plan["settings"], own(kind, pool, plan, endpoints))
+    return merged(made, teams.repeated(made, teams.served(kind, pool["team"] if pool else None, plan)))
 
 
 def _defaults(kind: str, plan: Mapping[str, Any]) -> Settings:
@@ -69,7 +70,7 @@ def own(kind: str, pool: Mapping[str, Any] | None, plan: Mapping[str, Any], endp
     sources = [source for source in plan["sources"] if not pool or source["name"] in pool["sources"]]
     common: Settings = {
         "api": {"base_url": plan["api"]["url"]},
-        "core": {"executor": "CeleryExecutor", "load_examples": "False", "auth_manager": FAB},
+        "core": {"executor": teams.executors(_teams(pool, plan)), "load_examples": "False", "auth_manager": FAB},
         # A worker holds the key that signs sessions; those in the database it cannot forge.
         "fab": {"session_backend": "database"},
         "operators": {"default_queue": UNASSIGNED},
@@ -89,7 +90,12 @@ def own(kind: str, pool: Mapping[str, Any] | None, plan: Mapping[str, Any], endp
         },
     }
     of_pool: Settings = {"airflow_backbone": {"pool": pool["name"]}} if pool else {}
-    return merged(common, of_pool, _OF_KIND[kind](plan))
+    return merged(common, teams.common(plan), of_pool, _OF_KIND[kind](plan))
+
+
+def _teams(pool: Mapping[str, Any] | None, plan: Mapping[str, Any]) -> list[str]:
+    """The teams that a component knows: a worker its own alone, so that another one's coming is no reason to restart it."""
+    return [team["name"] for team in plan["teams"] if not pool or team["name"] == pool["team"]]
 
 
 def bundles(sources: Iterable[Mapping[str, Any]], storage: str) -> str:
@@ -101,7 +107,8 @@ def _bundle(source: Mapping[str, Any], storage: str) -> dict[str, Any]:
     name, view_url = source["name"], source["view_url"]
     link = {"view_url_template": view_url} if view_url else {}
     kwargs = {"storage": storage, "source": name, "refresh_interval": BUNDLE_REFRESH, **link}
-    return {"name": name, "classpath": BUNDLE, "kwargs": kwargs}
+    team = {"team_name": source["team"]} if source["team"] else {}
+    return {"name": name, "classpath": BUNDLE, "kwargs": kwargs, **team}
 
 
 def merged(*layers: Mapping[str, Mapping[str, str]]) -> Settings:
@@ -115,8 +122,7 @@ def merged(*layers: Mapping[str, Mapping[str, str]]) -> Settings:
 
 def problems(settings: Mapping[str, Mapping[str, str]]) -> list[Problem]:
     """The user's settings that contradict what every plan decides, or that are secrets."""
-    pool = {"name": "", "sources": []}
-    decided = merged(*(own(kind, pool if kind == "worker" else None, _ANY_PLAN, _ANY_ENDPOINTS) for kind in _OF_KIND))
+    decided = _decided()
     return [
         Problem(f"airflow_settings.{section}.{key}", NOT_SHOWN if "secret" in reason else value, "left out: " + reason)
         for section, keys in settings.items()
@@ -126,17 +132,36 @@ def problems(settings: Mapping[str, Mapping[str, str]]) -> list[Problem]:
     ]
 
 
+def sections(settings: Mapping[str, Any]) -> list[str]:
+    """The sections of Airflow's configuration that are known here: the user's, and those of what the plan decides."""
+    return sorted({*settings, *_decided(), *_SECRETS, *PLACES})
+
+
+def _decided() -> Settings:
+    """What plans decide, with teams or without."""
+    pool: dict[str, Any] = {"name": "", "sources": [], "team": None}
+    return merged(
+        *(
+            own(kind, pool if kind == "worker" else None, {**_ANY_PLAN, "teams": named}, _ANY_ENDPOINTS)
+            for named in ([], [{"name": ""}])
+            for kind in _OF_KIND
+        )
+    )
+
+
 def _taken(section: str, key: str, decided: Settings) -> str | None:
     names = {key, key.removesuffix("_cmd"), key.removesuffix("_secret")}
     if names.intersection(_SECRETS.get(section, ())):
         return "it is a secret, which the platform keeps out of its configuration files"
+    if section == "core" and key == "multi_team":
+        return "airflow_multi_team decides it"
     if names.intersection(PLACES.get(section, ())):
         return "the platform decides where the components keep their files"
     return "the plan decides it from the description" if names.intersection(decided.get(section, {})) else None
 
 
 def _api_server(plan: Mapping[str, Any]) -> Settings:
-    return {"api": {"port": str(plan["api"]["port"])}}
+    return merged({"api": {"port": str(plan["api"]["port"])}}, teams.log_in(plan))
 
 
 def _scheduler(plan: Mapping[str, Any]) -> Settings:
@@ -207,7 +232,7 @@ _TRANSPORT = {"amqp": _amqp_transport, "redis": _redis_transport, "sqs": _sqs_tr
 
 _ANY_PLAN: dict[str, Any] = {
     "broker": {"kind": "amqp"},
-    "api": {"url": "", "port": 0, "execution_url": ""},
+    "api": {"url": "", "port": 0, "execution_url": "", "users": []},
     "sources": [],
     "timeouts": {"task_queued": {"seconds": 0}, "task_heartbeat": {"seconds": 0}},
 }
@@ -229,6 +254,7 @@ _OF_KIND = {
 }
 
 PLACES: dict[str, tuple[str, ...]] = {
+    "core": ("simple_auth_manager_passwords_file",),
     "dag_processor": ("dag_bundle_storage_path",),
     "logging": ("base_log_folder", "dag_processor_child_process_log_directory"),
 }

@@ -22,6 +22,7 @@ CREDENTIALS = f"{CONFIGURATION}/credentials"
 ROUTING = f"{CONFIGURATION}/routing.json"
 STATE = "/var/lib/airflow"
 LOGS = "/var/log/airflow"
+RUNTIME = "/run/airflow"
 UNITS = "/etc/systemd/system"
 CLEANING = "/etc/tmpfiles.d/airflow-components.conf"
 USER = "airflow"
@@ -137,6 +138,7 @@ def _queues_path(component: Component) -> str:
 
 UNIT_PATTERNS = [
     *(f"airflow-{kind}.service" for kind in ("api-server", "scheduler", "dag-processor", "triggerer", "setup")),
+    "airflow-triggerer-*.service",
     "airflow-worker-*.service",
     TARGET,
 ]
@@ -185,14 +187,14 @@ def unit(component: Component, api_urls: Sequence[str]) -> dict[str, Any]:
 
 
 def _health(component: Component, api_urls: Sequence[str]) -> dict[str, Any]:
-    health, hosts = component["health"], len(component["hosts"])
+    health = component["health"]
     made: dict[str, Callable[[], dict[str, Any]]] = {
         "http": lambda: {"type": "http", "url": f"http://127.0.0.1:{health['port']}{health['path']}"},
         "heartbeat": lambda: {
             "type": "heartbeat",
             "component": health["component"],
             "urls": list(api_urls),
-            "hosts": hosts,
+            "hosts": health["processes"],
         },
         "port": lambda: {"type": "port", "port": health["port"]},
         "end": lambda: {"type": "none"},
@@ -212,7 +214,7 @@ def _read(component: Component) -> list[str]:
 def configuration(component: Component) -> str:
     """airflow.cfg of a component: no secret is in it, only commands that print one."""
     sections: dict[str, dict[str, str]] = {}
-    for layer in (component["settings"], _places(component["name"])):
+    for layer in (component["settings"], _places(component)):
         for section, keys in layer.items():
             sections.setdefault(section, {}).update(keys)
     for setting, credential in component["secret_settings"].items():
@@ -224,11 +226,16 @@ def configuration(component: Component) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _places(name: str) -> dict[str, dict[str, str]]:
+def _places(component: Component) -> dict[str, dict[str, str]]:
     """The settings that say where a component keeps its files; _model.settings.PLACES keeps users from giving them."""
-    logs = f"{LOGS}/{name}"
+    logs = f"{LOGS}/{component['logs']}"
+    copied: dict[str, dict[str, str]] = {}
+    for setting, credential in component["copied_credentials"].items():
+        section, key = setting.split(".")
+        copied.setdefault(section, {})[key] = _copy_path(component, credential)
     return {
-        "dag_processor": {"dag_bundle_storage_path": f"{STATE}/{name}/bundles"},
+        **copied,
+        "dag_processor": {"dag_bundle_storage_path": f"{STATE}/{component['name']}/bundles"},
         "logging": {
             "base_log_folder": logs,
             "dag_processor_child_process_log_directory": f"{logs}/sources",
@@ -268,9 +275,10 @@ def service(component: Component, place: Place) -> str:
             ],
             "Service": [
                 ("Type", TYPES.get(component["kind"], "exec")),
-                *_identity(component["name"]),
+                *_identity(component["name"], component["logs"]),
                 *_environment(component),
                 *_credentials(component),
+                *_copies(component),
                 *_dag_storage(component, place),
                 ("ExecStart", " ".join(_command_word(word) for word in (program, *arguments))),
                 ("TimeoutStartSec", str(component["start_timeout"])),
@@ -305,14 +313,14 @@ def _mounts(component: Component, place: Place) -> Entries:
     return [(key, unit) for unit in units for key in ("Wants", "After")]
 
 
-def _identity(name: str) -> Entries:
+def _identity(name: str, logs: str) -> Entries:
     return [
         ("User", USER),
         ("Group", USER),
         ("SyslogIdentifier", f"airflow-{name}"),
         ("StateDirectory", f"airflow/{name}"),
         ("StateDirectoryMode", "0750"),
-        ("LogsDirectory", f"airflow/{name}"),
+        ("LogsDirectory", f"airflow/{logs}"),
         ("LogsDirectoryMode", "0750"),
         ("WorkingDirectory", f"{STATE}/{name}"),
     ]
@@ -332,6 +340,8 @@ def _environment(component: Component) -> Entries:
             variables[variable] = _credential_path(component, source["credential"])
         else:
             variables[variable] = f"{CONFIGURATION}/{name}/{source['file']}"
+    for variable, credential in component["secret_commands"].items():
+        variables[variable] = f"cat {_credential_path(component, credential)}"
     files = [("EnvironmentFile", _queues_path(component))] if component["queues"] else []
     return [*(("Environment", _word(f"{variable}={value}")) for variable, value in sorted(variables.items())), *files]
 
@@ -339,6 +349,25 @@ def _environment(component: Component) -> Entries:
 def _credentials(component: Component) -> Entries:
     folder = f"{CREDENTIALS}/{component['name']}"
     return [("LoadCredential", f"{credential}:{folder}/{credential}") for credential in component["credentials"]]
+
+
+def _copies(component: Component) -> Entries:
+    """Copies that the component may open for writing, in memory and for as long as its unit runs."""
+    copied = [
+        f"{_credential_path(component, credential)} {_copy_path(component, credential)}"
+        for credential in component["copied_credentials"].values()
+    ]
+    if not copied:
+        return []
+    return [
+        ("RuntimeDirectory", f"airflow/{component['name']}"),
+        ("RuntimeDirectoryMode", "0700"),
+        *(("ExecStartPre", f"/usr/bin/install --mode=0600 {paths}") for paths in copied),
+    ]
+
+
+def _copy_path(component: Component, credential: str) -> str:
+    return f"{RUNTIME}/{component['name']}/{credential}"
 
 
 def _dag_storage(component: Component, place: Place) -> Entries:

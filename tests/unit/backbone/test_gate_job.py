@@ -154,7 +154,7 @@ class TestOptions:
 
 
 def test_the_gate_takes_a_task_without_a_queue_for_what_the_platform_takes_it_for() -> None:
-    plan = {"api": {"url": "", "port": 0, "execution_url": ""}, "settings": {}, "sources": []}
+    plan = {"api": {"url": "", "port": 0, "execution_url": ""}, "settings": {}, "sources": [], "teams": []}
     endpoints = {"dag_storage": {"path": ""}, "log_store": {"url": ""}}
     platform = settings.own("dag-processor", None, plan, endpoints)
     assert {

@@ -45,7 +45,7 @@ NESTS = [
 ]
 BROKEN = st.one_of(st.sampled_from([*WORDS, *NUMBERS, *NESTS]), st.text(max_size=10))
 KEYS = ["name", "path", "queues", "concurrency", "subdirectory", "exclude", "queue", "repository", "archive", "s3", 7]
-KEYS += ["version", "credential", "username", "view_url", "sha256", "remote_src", "access_key"]
+KEYS += ["team", "teams", "role", "version", "credential", "username", "view_url", "sha256", "remote_src", "access_key"]
 RECORD = st.dictionaries(st.sampled_from(KEYS), st.one_of(BROKEN, st.lists(BROKEN, max_size=2)), max_size=5)
 VALUES = st.one_of(BROKEN, BROKEN, RECORD, st.lists(RECORD, max_size=2))
 GROUPS = st.dictionaries(

@@ -1,16 +1,12 @@
 # Copyright: Contributors to airstack.backbone
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 
-"""What the components of a host become under systemd.
-
-The golden files show it whole. After a wanted change: ``GOLDEN=write pytest tests/unit/render``, and read the diff.
-"""
+"""What the components of a host become under systemd. The golden files show it whole."""
 
 from __future__ import annotations
 
 import configparser
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -24,8 +20,8 @@ from hypothesis import strategies as st
 from ansible_collections.airstack.backbone.plugins.filter.components import component_files, component_units
 from ansible_collections.airstack.backbone.plugins.module_utils._model import components
 from ansible_collections.airstack.backbone.plugins.module_utils._render import systemd
+from ansible_collections.airstack.backbone.tests.unit.render import golden_files
 
-GOLDEN = Path(__file__).parent / "golden"
 CORE = "/opt/airflow/core/3.3.2-0123456789ab"
 HOSTS = ("control1", "control2", "worker-etl1", "worker-ml1", "backbone1")
 PLACE = systemd.Place("control1", "local", CORE, "/srv/airflow/dags", ".airflow-dag-storage")
@@ -54,17 +50,7 @@ def values(unit: str, key: str) -> list[str]:
 @pytest.mark.parametrize("host", ["control1", "worker-etl1"])
 def test_files_are_the_golden_ones(file_sets: dict[str, FileSet], host: str) -> None:
     made = contents(file_sets[host])
-    folder = GOLDEN / host
-    if os.environ.get("GOLDEN") == "write":
-        shutil.rmtree(folder, ignore_errors=True)
-        for path, text in made.items():
-            place = folder / path.lstrip("/")
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_text(text, encoding="utf-8")
-    golden = {
-        f"/{path.relative_to(folder)}": path.read_text(encoding="utf-8") for path in folder.rglob("*") if path.is_file()
-    }
-    assert made == golden
+    assert made == golden_files.of(host, made)
 
 
 @pytest.mark.parametrize("host", HOSTS)
