@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import pathlib
 import shutil
 import typing as t
 
@@ -53,19 +52,11 @@ def source_with_a_foreign_queue(
     shutil.copytree(source["origin"]["path"], changed)
     folder = changed / (source["origin"].get("subdirectory", ""))
     (folder / "trespasser.py").write_text(TRESPASSER.format(queue=queue), encoding="utf-8")
-    publish(platform, source["name"], changed)
+    platform.publish({source["name"]: changed})
     try:
         yield {"source": source["name"], "queue": queue}
     finally:
-        publish(platform, source["name"], pathlib.Path(source["origin"]["path"]))
-
-
-def publish(platform: Platform, source: str, path: pathlib.Path) -> None:
-    sources = [{"name": each["name"], "queues": each["queues"], **each["origin"]} for each in platform.plan["sources"]]
-    changed = [{**each, "path": str(path)} if each["name"] == source else each for each in sources]
-    ansible_playbook(
-        platform.inventory, "playbooks/dags.yml", {"airflow_dag_sources": changed, "airflow_dags_gate_enabled": False}
-    )
+        platform.publish({})
 
 
 def test_a_queue_of_another_team_is_an_import_error_that_names_both(
