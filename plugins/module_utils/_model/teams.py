@@ -84,7 +84,8 @@ def users(described: Description) -> list[dict[str, Any]]:
 def problems(described: Description, routing: Routing, sections: Sequence[str]) -> list[Problem]:
     """What keeps the description from having teams.
 
-    sections: Airflow's own, as far as they are known. In the environment a team of such a name would be read as one of them.
+    sections: Airflow's own, as far as they are known. A team's variable would read as a key of one that has its name, which
+    Airflow (3.3.2, getsection) fails at.
     """
     if not described.multi_team:
         names = [user.name for user in described.team_users]
