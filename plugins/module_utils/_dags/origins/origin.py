@@ -8,7 +8,7 @@ A new kind of origin is one file beside this one that has these two forms, and o
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -47,8 +47,12 @@ class Before:
     @cached_property
     def known(self) -> Mapping[str, Known]:
         """Its contents by their marks."""
-        marked = ((self.marks[entry.path], entry) for entry in self.entries if entry.path in self.marks)
-        return {mark: Known(entry.digest, entry.size) for mark, entry in marked}
+        return self.known_among(set(self.marks.values()))
+
+    def known_among(self, marks: Collection[str]) -> Mapping[str, Known]:
+        """Those of its contents that have one of these marks."""
+        paths = {path for path, mark in self.marks.items() if mark in marks}
+        return {self.marks[each.path]: Known(each.digest, each.size) for each in self.entries if each.path in paths}
 
 
 NOTHING = Before()

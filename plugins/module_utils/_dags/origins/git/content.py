@@ -179,7 +179,9 @@ def changed_content(repository: Repository, changes: Sequence[Change], before: B
     :raises CacheBroken: the storage cannot be read
     """
     there = [change.item for change in changes if change.item.mode != ABSENT]
-    new = read_content([File(item.path, item.mode, item.name, repository) for item in there], before.known, streams, [])
+    files = [File(item.path, item.mode, item.name, repository) for item in there]
+    known = before.known_among({streams.mark(file) for file in files if file.mode != _LINK})
+    new = read_content(files, known, streams, [])
     touched = {change.item.path for change in changes}
     entries = [entry for entry in before.entries if entry.path not in touched]
     entries = sorted([*entries, *new.entries], key=lambda entry: entry.path)
