@@ -33,7 +33,11 @@ def given(ask):
         return f"refused: {type(error).__name__}"
 
 
-with DAG("%(dag)s", schedule=None, params={"connections": [], "variables": [], "xcoms": []}):
+patient = {"retries": 3, "retry_delay": datetime.timedelta(seconds=1)}
+
+with DAG(
+    "%(dag)s", schedule=None, default_args=patient, params={"connections": [], "variables": [], "xcoms": []}
+):
 
     @task
     def lend() -> str:
