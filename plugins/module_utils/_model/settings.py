@@ -89,8 +89,8 @@ def own(kind: str, pool: Mapping[str, Any] | None, plan: Mapping[str, Any], endp
             "worker_log_server_port": str(WORKER_LOG_PORT),
         },
     }
-    of_pool: Settings = {"airflow_backbone": {"pool": pool["name"]}} if pool else {}
-    return merged(common, teams.common(plan), of_pool, _OF_KIND[kind](plan))
+    of_pool = _of_pool(pool, plan["broker"]) if pool else {}
+    return merged(common, teams.common(plan), _OF_KIND[kind](plan), of_pool)
 
 
 def _teams(pool: Mapping[str, Any] | None, plan: Mapping[str, Any]) -> list[str]:
@@ -164,6 +164,14 @@ def _api_server(plan: Mapping[str, Any]) -> Settings:
     return merged({"api": {"port": str(plan["api"]["port"])}}, teams.log_in(plan))
 
 
+def _of_pool(pool: Mapping[str, Any], broker: Mapping[str, Any]) -> Settings:
+    """What a pool's workers alone are told. Of SQS they know their own queues, and others' queues restart none of them."""
+    own: Settings = {"airflow_backbone": {"pool": pool["name"]}}
+    if broker["kind"] != "sqs":
+        return own
+    return {**own, "celery_broker_transport_options": {"predefined_queues": _predefined(broker, pool["queues"])}}
+
+
 def _scheduler(plan: Mapping[str, Any]) -> Settings:
     return {
         "scheduler": {
@@ -221,11 +229,15 @@ def _sqs_transport(broker: Mapping[str, Any], known: Mapping[str, Any]) -> Setti
         "region": broker["region"],
         "visibility_timeout": str(known["visibility_timeout"]["seconds"]),
         "wait_time_seconds": str(SQS_WAIT),
-        "predefined_queues": json.dumps({queue: {"url": url} for queue, url in broker["urls"].items()}),
+        "predefined_queues": _predefined(broker, broker["urls"]),
     }
     if broker["endpoint_url"]:
         options["is_secure"] = str(broker["endpoint_url"].startswith("https://"))
     return {"celery_broker_transport_options": options}
+
+
+def _predefined(broker: Mapping[str, Any], queues: Iterable[str]) -> str:
+    return json.dumps({queue: {"url": broker["urls"][queue]} for queue in queues})
 
 
 _TRANSPORT = {"amqp": _amqp_transport, "redis": _redis_transport, "sqs": _sqs_transport}

@@ -242,11 +242,17 @@ def test_sqs_is_asked_at_an_endpoint_of_ones_own(
         "worker-etl": "sqs://AKIA:p%2Fw@sqs.internal:4566",
         "worker-ml": "sqs://sqs.internal:4566",
     }
-    options = transport(planned, "worker")
+    options = transport(planned, "scheduler")
     assert options["is_secure"] == is_secure
     assert json.loads(options["predefined_queues"])["ml"] == {
         "url": f"{scheme}://sqs.internal:4566/123456789012/airflow-local-ml"
     }
+
+
+def test_a_worker_knows_the_queues_of_its_own_pool_alone(variables: Variables, inventory: Inventory) -> None:
+    planned = made({**variables, **SQS}, with_broker(inventory))
+    known = {kind: set(json.loads(transport(planned, kind)["predefined_queues"])) for kind in ("scheduler", "worker")}
+    assert known == {"scheduler": {"etl", "etl_highmem", "ml"}, "worker": {"etl", "etl_highmem"}}
 
 
 def test_sqs_keys_are_given_and_not_made(variables: Variables, inventory: Inventory) -> None:
