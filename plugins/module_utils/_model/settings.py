@@ -34,8 +34,9 @@ PUBLISH_ATTEMPTS = 60
 """Of sending a task, a second each ([celery] operation_timeout). A failover of Redis or its restart must fit in; Airflow's
 own 3 attempts fail the task before."""
 PUBLISH_TIMEOUT = 15
-"""Seconds that a scheduler gives one task's way to a broker of several nodes. Airflow's own, 1, is less than it takes to
-find that a node is gone (1 s until the kernel says so) and to try others (4 s for each that does not answer)."""
+"""Seconds that a scheduler gives one task's way to a broker of several nodes, or to SQS. Airflow's own, 1, is less than it
+takes to find that a node is gone (1 s until the kernel says so) and to try others (4 s for each that does not answer), and
+less than boto3 takes to begin on a busy machine; after three such timeouts Airflow fails the task."""
 
 ENCRYPTED = ("amqps", "rediss")
 """Schemes of a broker with TLS. Where it is somebody else's the machine's own authorities know it, unless the user says so."""
@@ -58,7 +59,7 @@ def of(kind: str, pool: Mapping[str, Any] | None, plan: Mapping[str, Any], endpo
 
 def _defaults(kind: str, plan: Mapping[str, Any]) -> Settings:
     broker = plan["broker"]
-    if kind == "scheduler" and len(broker["nodes"]) > 1:
+    if kind == "scheduler" and (len(broker["nodes"]) > 1 or broker["kind"] == "sqs"):
         return {"celery": {"operation_timeout": str(PUBLISH_TIMEOUT)}}
     if kind in ("scheduler", "worker") and not broker["nodes"] and broker["scheme"] in ENCRYPTED:
         return {"celery": dict(ONE_WAY_TLS)}

@@ -220,6 +220,8 @@ def test_sqs_is_reached_by_the_addresses_of_its_queues_without_remote_control(
         "url": "https://sqs.eu-west-1.amazonaws.com/123456789012/airflow-local-etl"
     }
     assert options == {"region": "eu-west-1", "visibility_timeout": "29400", "wait_time_seconds": "20"}
+    settings = {each["name"]: each["settings"] for each in components.model(planned, endpoints(planned))}
+    assert settings["scheduler"]["celery"]["operation_timeout"] == "15"
     [worker] = [each for each in components.model(planned, endpoints(planned)) if each["name"] == "worker-etl"]
     assert worker["settings"]["celery"]["worker_enable_remote_control"] == "False"
     assert "--celery-hostname" not in worker["command"]
