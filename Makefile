@@ -18,6 +18,7 @@ export ANSIBLE_SSH_CONTROL_PATH_DIR := ~/.ansible/cp
 endif
 
 LINTERS := ansible-lint yamllint ruff mypy shellcheck
+SCENARIOS := molecule-default molecule-queues molecule-queues-redis molecule-sqs
 
 # The time of a recipe that began with `begin=$$SECONDS`, for a person
 TOOK = $$(( (SECONDS - begin) / 60 )) min $$(( (SECONDS - begin) % 60 )) s
@@ -44,7 +45,7 @@ down: ## Remove all that `make up` made
 .PHONY: test
 test: ## Run everything that proves the collection: linters, sanity, unit tests, molecule
 	@scripts/setup lab servers controller lint test
-	scripts/prove $(LINTERS) sanity unit molecule
+	scripts/prove $(LINTERS) sanity unit $(SCENARIOS)
 
 .PHONY: test-unit
 test-unit: ## Run the unit tests alone

@@ -39,6 +39,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "disturbs: triggers DAGs, publishes sources or stops workers (--may-disturb)")
+    config.addinivalue_line(
+        "markers", "broker: what another broker may do otherwise; the scenarios of brokers run these alone"
+    )
     inventory = config.getoption("ansible_inventory")
     if not inventory or config.getoption("collectonly"):
         return
@@ -133,11 +136,8 @@ def triggered_runs(platform: Platform, scans: t.Any) -> list[dict[str, t.Any]]:
     sources = {source["name"] for source in platform.plan["sources"]}
 
     def trigger(dag: dict[str, t.Any]) -> dict[str, t.Any]:
-        if dag["is_paused"]:
-            airflow.ask("PATCH", f"dags/{dag['dag_id']}", {"is_paused": False})
-        run = {"dag_run_id": f"test-{uuid.uuid4()}", "logical_date": None}
-        answer: dict[str, t.Any] = airflow.ask("POST", f"dags/{dag['dag_id']}/dagRuns", run)
-        return {**answer, "source": dag["bundle_name"], "release": dag["bundle_version"]}
+        run = airflow.trigger(dag["dag_id"], dag_run_id=f"test-{uuid.uuid4()}")
+        return {**run, "source": dag["bundle_name"], "release": dag["bundle_version"]}
 
     return at_once([lambda dag=dag: trigger(dag) for dag in airflow.dags() if dag["bundle_name"] in sources])
 

@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import functools
 import json
 import os
 import pathlib
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -83,9 +85,28 @@ class Airflow:
     def dags(self) -> list[dict[str, t.Any]]:
         return list(self.ask("GET", "dags", limit=100)["dags"])
 
+    def knows(self, dag: str) -> bool:
+        return dag in {each["dag_id"] for each in self.dags()}
+
+    def trigger(self, dag: str, **body: t.Any) -> dict[str, t.Any]:
+        """A run of a DAG, which is paused no longer."""
+        self.ask("PATCH", f"dags/{dag}", {"is_paused": False})
+        return dict(self.ask("POST", f"dags/{dag}/dagRuns", {"logical_date": None, **body}))
+
+    def ended(self, run: dict[str, t.Any], seconds: float) -> str:
+        """In which state a run ended; empty where it has not."""
+
+        def state() -> str:
+            now = str(self.ask("GET", _path(run))["state"])
+            return now if now in ("success", "failed") else ""
+
+        return wait_for(state, seconds)
+
     def tasks(self, run: dict[str, t.Any]) -> list[dict[str, t.Any]]:
-        path = f"dags/{run['dag_id']}/dagRuns/{quoted(run['dag_run_id'])}/taskInstances"
-        return list(self.ask("GET", path, limit=100)["task_instances"])
+        return list(self.ask("GET", f"{_path(run)}/taskInstances", limit=100)["task_instances"])
+
+    def returned(self, run: dict[str, t.Any], task: str) -> t.Any:
+        return self.ask("GET", f"{_path(run)}/taskInstances/{task}/xcomEntries/return_value")["value"]
 
     def log(self, task: dict[str, t.Any]) -> str:
         """A task's log of its last try, as the UI shows it."""
@@ -96,6 +117,10 @@ class Airflow:
 
 def quoted(run: str) -> str:
     return urllib.parse.quote(run, safe="")
+
+
+def _path(run: dict[str, t.Any]) -> str:
+    return f"dags/{run['dag_id']}/dagRuns/{quoted(run['dag_run_id'])}"
 
 
 class Platform:
@@ -193,6 +218,29 @@ class Platform:
             place = f"{known['user']}@{known['address']}"
             command = ["ssh", *self._options(known), "-p", str(known["port"]), "-O", "exit", place]
             subprocess.run(command, capture_output=True, check=False)
+
+
+def publish(platform: Platform, source: str, path: pathlib.Path, **variables: t.Any) -> None:
+    """Publish every source, one of them from another directory than the inventory says."""
+    sources = [{"name": each["name"], "queues": each["queues"], **each["origin"]} for each in platform.plan["sources"]]
+    changed = [{**each, "path": str(path)} if each["name"] == source else each for each in sources]
+    ansible_playbook(platform.inventory, "playbooks/dags.yml", {"airflow_dag_sources": changed, **variables})
+
+
+@contextlib.contextmanager
+def further_dags(
+    platform: Platform, source: dict[str, t.Any], folder: pathlib.Path, dags: dict[str, str], **variables: t.Any
+) -> t.Iterator[None]:
+    """A source with further files, by their names without .py, until it is published as the inventory says."""
+    changed = folder / source["name"]
+    shutil.copytree(source["origin"]["path"], changed)
+    for name, text in dags.items():
+        (changed / source["origin"].get("subdirectory", "") / f"{name}.py").write_text(text, encoding="utf-8")
+    publish(platform, source["name"], changed, **variables)
+    try:
+        yield
+    finally:
+        publish(platform, source["name"], pathlib.Path(source["origin"]["path"]), **variables)
 
 
 def at_once(calls: t.Iterable[t.Callable[[], Answer]]) -> list[Answer]:

@@ -38,11 +38,15 @@ from amqp.exceptions import AccessRefused, AMQPError, NotFound
 from kombu import Connection
 
 PLAN = wall_app.broker()
+if PLAN["kind"] != "amqp":
+    pytest.skip(f"needs RabbitMQ; the broker is {PLAN['provider']}", allow_module_level=True)
 MINE, OTHER = PLAN["pools"][:2]
 MY_QUEUE, OTHER_QUEUE = MINE["queues"][0], OTHER["queues"][0]
 QUORUM = {"x-queue-type": "quorum"}
 TIMEOUT = 10
 START_TIMEOUT = 60
+
+pytestmark = pytest.mark.broker
 
 REPLIES = "reply.celery.pidbox"
 SHARED = ["celery.pidbox", REPLIES, "celeryev", "celery_delayed_27", "celery_delayed_delivery"]

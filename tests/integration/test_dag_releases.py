@@ -111,8 +111,7 @@ class Story:
         return self.platform.run(self.platform.plan["dag_storage"]["publisher"], command).stdout.strip()
 
     def trigger(self) -> dict[str, t.Any]:
-        self.airflow.ask("PATCH", "dags/release_story", {"is_paused": False})
-        return dict(self.airflow.ask("POST", "dags/release_story/dagRuns", {"logical_date": None}))
+        return self.airflow.trigger("release_story")
 
     def let_go_on(self) -> None:
         """End the wait of the first tasks of all runs."""
@@ -127,17 +126,10 @@ class Story:
         return next(each for each in self.airflow.tasks(run) if each["task_id"] == task)
 
     def returned(self, run: dict[str, t.Any], task: str) -> t.Any:
-        path = f"dags/release_story/dagRuns/{quoted(run['dag_run_id'])}/taskInstances/{task}/xcomEntries/return_value"
-        return self.airflow.ask("GET", path)["value"]
+        return self.airflow.returned(run, task)
 
     def ended(self, run: dict[str, t.Any]) -> str:
-        path = f"dags/release_story/dagRuns/{quoted(run['dag_run_id'])}"
-
-        def state() -> str:
-            now = str(self.airflow.ask("GET", path)["state"])
-            return now if now in ("success", "failed") else ""
-
-        return wait_for(state, 120)
+        return self.airflow.ended(run, 120)
 
 
 @pytest.fixture(name="story", scope="module")

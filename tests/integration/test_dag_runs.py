@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-import shutil
 import typing as t
 
 import pytest
 
+from ansible_collections.airstack.backbone.tests.integration import deployed
 from ansible_collections.airstack.backbone.tests.integration.deployed import (
     VERIFY,
     Airflow,
@@ -48,15 +48,10 @@ def source_with_a_foreign_queue(
     queue, *_others = (
         queue for other in platform.plan["sources"] for queue in other["queues"] if queue not in source["queues"]
     )
-    changed = tmp_path_factory.mktemp("source") / source["name"]
-    shutil.copytree(source["origin"]["path"], changed)
-    folder = changed / (source["origin"].get("subdirectory", ""))
-    (folder / "trespasser.py").write_text(TRESPASSER.format(queue=queue), encoding="utf-8")
-    platform.publish({source["name"]: changed})
-    try:
+    dags = {"trespasser": TRESPASSER.format(queue=queue)}
+    folder = tmp_path_factory.mktemp("source")
+    with deployed.further_dags(platform, source, folder, dags, airflow_dags_gate_enabled=False):
         yield {"source": source["name"], "queue": queue}
-    finally:
-        platform.publish({})
 
 
 def test_a_queue_of_another_team_is_an_import_error_that_names_both(
@@ -75,6 +70,7 @@ def test_the_doctor_names_the_file_that_is_refused(platform: Platform, trespass:
     assert f"source {trespass['source']}: trespasser.py cannot be imported" in output
 
 
+@pytest.mark.broker
 def test_every_source_has_runs_and_each_succeeds(platform: Platform, finished: list[dict[str, t.Any]]) -> None:
     assert {run["source"] for run in finished} == {source["name"] for source in platform.plan["sources"]}
     wrong = [
@@ -86,6 +82,7 @@ def test_every_source_has_runs_and_each_succeeds(platform: Platform, finished: l
     assert not wrong
 
 
+@pytest.mark.broker
 def test_each_task_ran_on_a_host_of_its_own_pool(platform: Platform, finished: list[dict[str, t.Any]]) -> None:
     machines = [host for host, _unit, _pool in platform.workers]
     # What Airflow calls a host: socket.getfqdn() there

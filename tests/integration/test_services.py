@@ -105,6 +105,8 @@ def test_the_database_is_closed_to_hosts_that_have_no_business_there(platform: P
 
 def test_no_guest_is_a_user_of_the_broker(platform: Platform) -> None:
     broker = platform.plan["broker"]
-    machine = next(host["name"] for host in platform.plan["hosts"] if broker["host"] in (host["name"], host["address"]))
+    if broker["provider"] != "rabbitmq":
+        pytest.skip(f"needs RabbitMQ on a host of the platform; the broker is {broker['provider']}")
+    machine = broker["nodes"][0]["name"]
     listed = json.loads(platform.run(machine, "rabbitmqctl --silent --formatter json list_users").stdout)
     assert {user["user"] for user in listed} == {broker["user"], *(pool["user"] for pool in broker["pools"])}
