@@ -199,15 +199,6 @@ class Platform:
         answer: dict[str, t.Any] = json.loads(self.run(host, command, stdin=json.dumps(secrets)).stdout)
         return answer
 
-    def publish(self, paths: t.Mapping[str, pathlib.Path]) -> None:
-        """Publish the sources as described but for some, whose content is in a directory; no gate is in the way."""
-        described = [
-            {"name": each["name"], "queues": each["queues"], **each["origin"]} for each in self.plan["sources"]
-        ]
-        sources = [{**each, "path": str(paths[each["name"]])} if each["name"] in paths else each for each in described]
-        variables = {"airflow_dag_sources": sources, "airflow_dags_gate_enabled": False}
-        ansible_playbook(self.inventory, "playbooks/dags.yml", variables)
-
     def _options(self, known: dict[str, t.Any]) -> list[str]:
         shared = ["-o", "ControlMaster=auto", "-o", "ControlPersist=60s", "-o", f"ControlPath={self._sockets}/%C"]
         return [*shlex.split(known["arguments"]), *shared]
@@ -220,27 +211,30 @@ class Platform:
             subprocess.run(command, capture_output=True, check=False)
 
 
-def publish(platform: Platform, source: str, path: pathlib.Path, **variables: t.Any) -> None:
-    """Publish every source, one of them from another directory than the inventory says."""
+def publish(platform: Platform, paths: t.Mapping[str, pathlib.Path], **variables: t.Any) -> None:
+    """Publish every source, some of them from another directory than the inventory says."""
     sources = [{"name": each["name"], "queues": each["queues"], **each["origin"]} for each in platform.plan["sources"]]
-    changed = [{**each, "path": str(path)} if each["name"] == source else each for each in sources]
+    changed = [{**each, "path": str(paths[each["name"]])} if each["name"] in paths else each for each in sources]
     ansible_playbook(platform.inventory, "playbooks/dags.yml", {"airflow_dag_sources": changed, **variables})
 
 
 @contextlib.contextmanager
 def further_dags(
-    platform: Platform, source: dict[str, t.Any], folder: pathlib.Path, dags: dict[str, str], **variables: t.Any
+    platform: Platform, folder: pathlib.Path, dags: t.Mapping[str, t.Mapping[str, str]], **variables: t.Any
 ) -> t.Iterator[None]:
-    """A source with further files, by their names without .py, until it is published as the inventory says."""
-    changed = folder / source["name"]
-    shutil.copytree(source["origin"]["path"], changed)
-    for name, text in dags.items():
-        (changed / source["origin"].get("subdirectory", "") / f"{name}.py").write_text(text, encoding="utf-8")
-    publish(platform, source["name"], changed, **variables)
+    """Sources with further files, by source and by their names without .py, until they are as the inventory says."""
+    origins = {source["name"]: source["origin"] for source in platform.plan["sources"]}
+    changed = {source: folder / source for source in dags}
+    for source, texts in dags.items():
+        shutil.copytree(origins[source]["path"], changed[source])
+        for name, text in texts.items():
+            place = changed[source] / origins[source].get("subdirectory", "") / f"{name}.py"
+            place.write_text(text, encoding="utf-8")
+    publish(platform, changed, **variables)
     try:
         yield
     finally:
-        publish(platform, source["name"], pathlib.Path(source["origin"]["path"]), **variables)
+        publish(platform, {}, **variables)
 
 
 def at_once(calls: t.Iterable[t.Callable[[], Answer]]) -> list[Answer]:

@@ -57,8 +57,8 @@ def source_of_short_tasks(platform: Platform, tmp_path_factory: pytest.TempPathF
     if len(platform.plan["broker"]["nodes"]) < 2:
         pytest.skip("needs a broker of several nodes")
     source = platform.plan["sources"][0]
-    dags = {"short_tasks": SHORT_TASKS.format(tasks=TASKS)}
-    with deployed.further_dags(platform, source, tmp_path_factory.mktemp("source"), dags):
+    dags = {source["name"]: {"short_tasks": SHORT_TASKS.format(tasks=TASKS)}}
+    with deployed.further_dags(platform, tmp_path_factory.mktemp("source"), dags):
         yield source
 
 

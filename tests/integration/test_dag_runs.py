@@ -48,9 +48,9 @@ def source_with_a_foreign_queue(
     queue, *_others = (
         queue for other in platform.plan["sources"] for queue in other["queues"] if queue not in source["queues"]
     )
-    dags = {"trespasser": TRESPASSER.format(queue=queue)}
+    dags = {source["name"]: {"trespasser": TRESPASSER.format(queue=queue)}}
     folder = tmp_path_factory.mktemp("source")
-    with deployed.further_dags(platform, source, folder, dags, airflow_dags_gate_enabled=False):
+    with deployed.further_dags(platform, folder, dags, airflow_dags_gate_enabled=False):
         yield {"source": source["name"], "queue": queue}
 
 

@@ -56,7 +56,7 @@ def how_each_attempt_ended(
     source, folder = platform.plan["sources"][0], tmp_path_factory.mktemp("source")
     airflow.ask("POST", "connections", {"connection_id": CONNECTION, "conn_type": "generic", "password": PASSWORD})
     try:
-        with deployed.further_dags(platform, source, folder, {"intruder": INTRUDER}):
+        with deployed.further_dags(platform, folder, {source["name"]: {"intruder": INTRUDER}}):
             assert wait_for(lambda: airflow.knows("intruder"), 90)
             run = airflow.trigger("intruder", conf={"other": other})
             assert airflow.ended(run, 180) == "success", airflow.log(airflow.tasks(run)[0])

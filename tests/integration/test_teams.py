@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 import json
-import shutil
 import typing as t
 import uuid
 
 import pytest
 
+from ansible_collections.airstack.backbone.tests.integration import deployed
 from ansible_collections.airstack.backbone.tests.integration.deployed import Airflow, Platform, quoted, wait_for
 
 BORROWER = '''
@@ -109,24 +109,13 @@ def what_tasks_of_each_team_get(
 ) -> t.Iterator[dict[str, dict[str, str]]]:
     """By team, what its task was given of all; the teams' runs follow each other, so that there is an XCom to ask for."""
     assert belongings is None
-    origins = {source["name"]: source["origin"] for source in platform.plan["sources"]}
-    folder = tmp_path_factory.mktemp("sources")
-    paths = {}
-    for team in teams:
-        source = team["sources"][0]
-        paths[source] = folder / source
-        shutil.copytree(origins[source]["path"], paths[source])
-        place = paths[source] / origins[source].get("subdirectory", "") / f"{dag_of(team)}.py"
-        place.write_text(BORROWER % {"dag": dag_of(team), "team": team["name"]}, encoding="utf-8")
-    platform.publish(paths)
-    run = f"test-{uuid.uuid4()}"
-    try:
-        assert wait_for(
-            lambda: {dag_of(team) for team in teams} <= {dag["dag_id"] for dag in airflow.dags()}, PARSED_WITHIN
-        )
+    folder, run = tmp_path_factory.mktemp("sources"), f"test-{uuid.uuid4()}"
+    dags = {
+        team["sources"][0]: {dag_of(team): BORROWER % {"dag": dag_of(team), "team": team["name"]}} for team in teams
+    }
+    with deployed.further_dags(platform, folder, dags, airflow_dags_gate_enabled=False):
+        assert wait_for(lambda: all(airflow.knows(dag_of(team)) for team in teams), PARSED_WITHIN)
         yield {team["name"]: borrow(airflow, team, teams[: at + 1], teams, run) for at, team in enumerate(teams)}
-    finally:
-        platform.publish({})
 
 
 def borrow(airflow: Airflow, team: Team, lenders: list[Team], teams: list[Team], run: str) -> dict[str, str]:
