@@ -300,6 +300,15 @@ def test_the_scheduler_commands_and_hears_every_worker(servers: Servers, schedul
 
 
 @needs_server
+def test_a_worker_that_asks_at_its_start_who_has_its_name_gets_no_error(servers: Servers, scheduler: Any) -> None:
+    """As Airflow's does, which ends where Redis refuses the question."""
+    operator = client(servers.planned, "operator")
+    operator.acl_log_reset()
+    assert application(servers, "etl").control.inspect().active_queues() is None
+    assert refused(operator) == []
+
+
+@needs_server
 def test_a_queue_moves_without_a_restart_and_another_pools_does_not(servers: Servers, scheduler: Any) -> None:
     def queues() -> set[str]:
         answer = scheduler.control.inspect(destination=["etl@host1"], timeout=3, limit=1).active_queues() or {}

@@ -18,7 +18,7 @@ from airflow.providers.celery.executors.default_celery import DEFAULT_CELERY_CON
 from airflow.providers.common.compat.sdk import conf
 from kombu.transport import TRANSPORT_ALIASES
 
-from airflow_backbone import celery_transport
+from airflow_backbone import celery_control, celery_transport
 
 AMQP_SCHEMES = ("amqp://", "amqps://", "pyamqp://")
 REDIS_SCHEMES = ("redis://", "rediss://", "sentinel://")
@@ -115,7 +115,7 @@ def with_redis(config: dict[str, Any], pool: str | None) -> dict[str, Any]:
         **(_sentinel_options(url, tls) if url.startswith("sentinel://") else {}),
         **config["broker_transport_options"],
     }
-    worker = {"worker_consumer": "airflow_backbone.redis_consumer:RedisPoolConsumer"} if pool else {}
+    worker = {"worker_consumer": celery_control.REDIS_CONSUMER} if pool else {}
     return {
         **config,
         **({"broker_use_ssl": tls} if tls else {}),
@@ -163,6 +163,7 @@ def of(config: dict[str, Any], pool: str | None) -> dict[str, Any]:
 
 
 celery_transport.install()
+celery_control.install()
 
 CELERY_CONFIG = {
     **of(DEFAULT_CELERY_CONFIG, conf.get("airflow_backbone", "pool", fallback=None)),
