@@ -328,6 +328,32 @@ def test_a_queue_moves_without_a_restart_and_another_pools_does_not(servers: Ser
 
 
 @needs_server
+def test_a_worker_whose_user_loses_a_queue_goes_on_with_the_others(servers: Servers, scheduler: Any) -> None:
+    """Another pool gets it, and the worker is told to cease a moment later."""
+    operator = client(servers.planned, "operator")
+    user = next(pool["user"] for pool in servers.planned["pools"] if pool["name"] == "etl")
+    rule = rules(service.acl(servers.planned, SECRETS))[user].split(" ", 2)[2]
+    before = servers.running["etl@host1"].pid
+    operator.execute_command("ACL", "SETUSER", user, "reset", *words(rule.replace(" ~etl_highmem", "")))
+    try:
+        wait_for(lambda: "Not consuming from etl_highmem" in servers.log("etl@host1"), "the worker notices")
+        done = len(runs(servers))
+        scheduler.send_task("run", args=[501], queue="etl_highmem")
+        scheduler.send_task("run", args=[502], queue="etl")
+        wait_for(lambda: len(runs(servers)) == done + 1, "the task of the other queue runs")
+    finally:
+        operator.execute_command("ACL", "SETUSER", user, "reset", *words(rule))
+    wait_for(lambda: len(runs(servers)) == done + 2, "the task of the queue that is given back runs")
+    assert servers.running["etl@host1"].poll() is None
+    assert servers.running["etl@host1"].pid == before
+
+
+def words(rule: str) -> list[str]:
+    """The words of a user's rules; a selector in parentheses is one."""
+    return re.findall(r"\([^)]*\)|[^\s()]+", rule)
+
+
+@needs_server
 def test_a_pool_cannot_send_tasks_and_commands_to_another(servers: Servers, scheduler: Any) -> None:
     stranger = application(servers, "etl")
     with pytest.raises((redis.exceptions.NoPermissionError, OperationalError), match="permission"):

@@ -76,8 +76,10 @@ class Platform:
     def worker(
         self, pool: str, queues: str, concurrency: int = 1, wait: int | None = 1
     ) -> Iterator[subprocess.Popen[bytes]]:
+        """A worker of the pool, which may be told any queue: what keeps it from others' are its rights."""
         broker = broker_of(self.plan, "worker", pool)
         settings = {**broker["settings"], **({"wait_time_seconds": str(wait)} if wait else {})}
+        settings["predefined_queues"] = broker_of(self.plan, "scheduler", None)["settings"]["predefined_queues"]
         environment = {
             **os.environ,
             "SQS_BROKER": json.dumps({"url": broker["url"], "settings": settings}),

@@ -7,7 +7,8 @@ the message is nowhere. When an acknowledgement fails, the message comes back ho
 Here the process remembers both, and makes up for them as soon as it has a connection again.
 
 What Redis refuses for a while only (no replica follows, the memory is full) counts as a broken connection, which Celery
-tries again, and not as an error of the caller.
+tries again, and not as an error of the caller. A queue that the user may not read any more, because another pool gets it, is
+left out: Celery would end the worker, and with it the tasks of its other queues.
 """
 
 from __future__ import annotations
@@ -16,13 +17,15 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from queue import Empty
 from typing import Any, ClassVar
 
+from celery.utils.log import get_logger
 from kombu.transport import redis as kombu_redis
 from kombu.transport.virtual import QoS as VirtualQoS
 from redis import Connection, SSLConnection
 from redis.exceptions import ConnectionError as LostConnection
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import NoPermissionError, RedisError, ResponseError
 from redis.sentinel import SentinelManagedConnection
 
 NOT_NOW = (
@@ -41,6 +44,11 @@ BROKEN = (RedisError, OSError, AttributeError)
 
 PAUSE = 0.2
 """Seconds after such an answer: who asks again does so at once."""
+
+DENIED_FOR = 10
+"""Seconds until a queue that may not be read is asked again."""
+
+logger = get_logger(__name__)
 
 Owed = tuple[str, Mapping[str, Any] | None]
 """A delivery tag, and the message that goes back into its queue; None where it is acknowledged."""
@@ -116,6 +124,49 @@ class _Settling:
             pipe.execute()
 
 
+class _Sparing:
+    """A channel that leaves out the queues which its user may not read, instead of failing for all of them."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self._denied: dict[str, float] = {}
+        """Until when, of time.monotonic()."""
+        super().__init__(*arguments, **options)
+
+    def basic_consume(self, queue: str, *arguments: Any, **options: Any) -> Any:
+        self._denied.pop(queue, None)
+        return super().basic_consume(queue, *arguments, **options)  # type: ignore[misc]
+
+    def _update_queue_cycle(self) -> None:
+        channel: Any = self
+        channel._queue_cycle.update([queue for queue in channel.active_queues if queue not in self._denied])
+
+    def _brpop_start(self, timeout: float | None = None) -> None:
+        over = [queue for queue, until in self._denied.items() if until <= time.monotonic()]
+        for queue in over:
+            del self._denied[queue]
+        if over:
+            self._update_queue_cycle()
+        super()._brpop_start(timeout)  # type: ignore[misc]
+
+    def _brpop_read(self, **options: Any) -> Any:
+        try:
+            return super()._brpop_read(**options)  # type: ignore[misc]
+        except NoPermissionError:
+            self._leave_out()
+            raise Empty from None
+
+    def _leave_out(self) -> None:
+        channel: Any = self
+        for queue in channel.active_queues - set(self._denied):
+            try:
+                with channel.conn_or_acquire() as client:
+                    client.llen(queue)
+            except NoPermissionError:
+                logger.warning("Not consuming from %s, which this worker's user may not read", queue)
+                self._denied[queue] = time.monotonic() + DENIED_FOR
+        self._update_queue_cycle()
+
+
 class _Trying:
     """A connection that breaks where Redis says that something does not go now."""
 
@@ -145,7 +196,7 @@ class TryingSentinelSSLConnection(_Trying, SentinelManagedConnection, SSLConnect
     """The same with TLS."""
 
 
-class Channel(_Settling, kombu_redis.Channel):
+class Channel(_Settling, _Sparing, kombu_redis.Channel):
     """A channel of one Redis."""
 
     QoS = QoS
@@ -153,7 +204,7 @@ class Channel(_Settling, kombu_redis.Channel):
     connection_class_ssl = TryingSSLConnection
 
 
-class SentinelChannel(_Settling, kombu_redis.SentinelChannel):
+class SentinelChannel(_Settling, _Sparing, kombu_redis.SentinelChannel):
     """A channel of the Redis that the Sentinels name."""
 
     QoS = QoS
