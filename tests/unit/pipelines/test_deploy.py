@@ -10,6 +10,7 @@ import json
 import pathlib
 import shutil
 import subprocess
+import tempfile
 import typing as t
 
 import pytest
@@ -93,7 +94,7 @@ class Platform(t.NamedTuple):
             "PLATFORM_SSH_KEY": "the key of the platform",
             "SEEN": str(self.seen),
             "TMPDIR": str(self.temporary),
-            "ANSIBLE_HOME": str(self.temporary.parent / "ansible"),
+            "ANSIBLE_HOME": str(self.server.parent / "ansible"),
         }
         script = self.checkout / "pipelines" / "dags" / "deploy.sh"
         return run(self.repository, script, environment, **{**given, **variables})
@@ -111,7 +112,7 @@ class Platform(t.NamedTuple):
 
 
 @pytest.fixture(name="platform")
-def platform_repository(tmp_path: pathlib.Path, repository: pathlib.Path) -> Platform:
+def platform_repository(tmp_path: pathlib.Path, repository: pathlib.Path) -> t.Iterator[Platform]:
     """A platform's repository that is the collection too, with a playbook that deploys nothing and records it all the same."""
     made = tmp_path / "made"
     for folder in ("pipelines/dags", "plugins/filter", "plugins/module_utils", "playbooks/vars"):
@@ -128,10 +129,11 @@ def platform_repository(tmp_path: pathlib.Path, repository: pathlib.Path) -> Pla
     committed(made)
     server = tmp_path / "platform.git"
     git(made, "clone", "--quiet", "--bare", str(made), str(server))
-    (tmp_path / "temporary").mkdir()
     checkout = repository / ".airstack" / "platform"
     git(made, "clone", "--quiet", "--depth=1", "--branch=main", f"file://{server}", str(checkout))
-    return Platform(server, checkout, repository, tmp_path / "seen", tmp_path / "temporary")
+    # Ansible opens a socket in there, whose path may have 107 bytes (unix(7)); tmp_path is longer where tests run side by side.
+    with tempfile.TemporaryDirectory() as temporary:
+        yield Platform(server, checkout, repository, tmp_path / "seen", pathlib.Path(temporary))
 
 
 def test_a_commit_goes_to_acceptance(platform: Platform) -> None:
