@@ -39,8 +39,9 @@ PAGE_URL = "https://packages.example.com/root/simple/uv/"
 def wheel(program: str = "uv-1.2.3.data/scripts/uv") -> bytes:
     content = BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
-        archive.writestr("uv/__init__.py", "")
-        archive.writestr(program, "#!/bin/sh\necho installed\n")
+        # Of a fixed time each (1980), unlike writestr by name: the same wheel has the same hash in every process.
+        archive.writestr(zipfile.ZipInfo("uv/__init__.py"), "")
+        archive.writestr(zipfile.ZipInfo(program), "#!/bin/sh\necho installed\n")
     return content.getvalue()
 
 
