@@ -32,6 +32,7 @@ def described(platform: Platform, more: dict[str, list[str]]) -> dict[str, t.Any
             "name": each["name"],
             "queues": [*each["queues"], *more.get(each["name"], [])],
             "concurrency": each["concurrency"],
+            **({"team": each["team"]} if each["team"] not in (None, each["name"]) else {}),
         }
         for each in plan["pools"]
     ]
@@ -127,7 +128,8 @@ def test_a_queue_that_needs_another_mount_is_refused(
     if other is None:
         pytest.skip("needs a pool that reads other sources")
     before, workers = processes(platform), consumed()
-    lent = described(platform, {})
+    # A pool that reads another team's sources is of that team, and may leave its own one to nobody.
+    lent = {**described(platform, {}), "airflow_team_users": []}
     for each in lent["airflow_worker_pools"]:
         if each["name"] == pool["name"]:
             each["queues"] = [*each["queues"], *other["queues"]]

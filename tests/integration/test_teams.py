@@ -60,6 +60,8 @@ with DAG(
     lend() >> wait >> borrow()
 '''
 
+pytestmark = pytest.mark.broker
+
 PARSED_WITHIN = 90
 RUN_SECONDS = 300
 EVERYONE = "test_everyone"
