@@ -76,7 +76,7 @@ def own(kind: str, pool: Mapping[str, Any] | None, plan: Mapping[str, Any], endp
         "fab": {"session_backend": "database"},
         "operators": {"default_queue": UNASSIGNED},
         "dag_processor": {
-            "dag_bundle_config_list": bundles(sources, endpoints["dag_storage"]["path"]),
+            "dag_bundle_config_list": bundles(sources, endpoints["dag_storage"]["path"], kind == "dag-processor"),
             # The worker's cleaner knows only bundles that keep their versions in Airflow's own directory.
             "stale_bundle_cleanup_interval": "0",
         },
@@ -99,14 +99,18 @@ def _teams(pool: Mapping[str, Any] | None, plan: Mapping[str, Any]) -> list[str]
     return [team["name"] for team in plan["teams"] if not pool or team["name"] == pool["team"]]
 
 
-def bundles(sources: Iterable[Mapping[str, Any]], storage: str) -> str:
-    """[dag_processor] dag_bundle_config_list: one bundle for each source of the plan."""
-    return json.dumps([_bundle(source, storage) for source in sources])
+def bundles(sources: Iterable[Mapping[str, Any]], storage: str, has_links: bool) -> str:
+    """[dag_processor] dag_bundle_config_list: one bundle for each source of the plan.
+
+    has_links: whether it says where commits are seen. The DAG processor writes that into the database, where all others
+    read it, so that another address is no reason to restart them.
+    """
+    return json.dumps([_bundle(source, storage, has_links) for source in sources])
 
 
-def _bundle(source: Mapping[str, Any], storage: str) -> dict[str, Any]:
+def _bundle(source: Mapping[str, Any], storage: str, has_links: bool) -> dict[str, Any]:
     name, view_url = source["name"], source["view_url"]
-    link = {"view_url_template": view_url} if view_url else {}
+    link = {"view_url_template": view_url} if has_links and view_url else {}
     kwargs = {"storage": storage, "source": name, "refresh_interval": BUNDLE_REFRESH, **link}
     team = {"team_name": source["team"]} if source["team"] else {}
     return {"name": name, "classpath": BUNDLE, "kwargs": kwargs, **team}

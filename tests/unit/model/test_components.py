@@ -66,6 +66,24 @@ def test_a_worker_knows_no_other_teams_sources(model: dict[str, Any]) -> None:
     assert [bundle["name"] for bundle in bundles] == ["ml"] == model["worker-ml"]["sources"]
 
 
+def test_where_commits_are_seen_is_told_to_the_dag_processor_alone(
+    variables: dict[str, Any], inventory: Inventory, endpoints: dict[str, Any]
+) -> None:
+    variables["airflow_dag_sources"][1] = {
+        "name": "ml",
+        "repository": "https://github.com/acme/ml",
+        "queues": ["ml"],
+    }
+    made, _problems = plan.make(variables, inventory)
+    assert made is not None
+    links = {
+        each["name"]
+        for each in components.model(made, endpoints)
+        if "view_url_template" in each["settings"]["dag_processor"]["dag_bundle_config_list"]
+    }
+    assert links == {"dag-processor"}
+
+
 def test_only_readers_mount_dags(model: dict[str, Any]) -> None:
     assert {name for name, component in model.items() if component["sources"]} == {
         "dag-processor",
