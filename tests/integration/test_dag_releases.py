@@ -17,6 +17,7 @@ import uuid
 import pytest
 
 from ansible_collections.airstack.backbone.tests.integration.deployed import (
+    VERIFY,
     Airflow,
     Platform,
     ansible_playbook,
@@ -28,6 +29,8 @@ from ansible_collections.airstack.backbone.tests.integration.repository import R
 pytestmark = pytest.mark.disturbs
 
 SITE = "site.yml"
+ONLY = ["--tags", "airflow_dags,airflow_components"]
+"""The parts of site.yml that another origin of a source is for; what a platform of several hosts has besides takes a minute."""
 DAGS = "playbooks/dags.yml"
 ROLLBACK = "playbooks/rollback_dags.yml"
 
@@ -94,14 +97,14 @@ class Story:
         ]
         return {"airflow_dag_sources": sources, "airflow_dags_only": self.source["name"], **more}
 
-    def run_playbook(self, playbook: str = DAGS, *, succeeds: bool = True, **more: t.Any) -> str:
-        return ansible_playbook(self.platform.inventory, playbook, self.variables(**more), succeeds=succeeds)
+    def run_playbook(self, playbook: str = DAGS, *options: str, succeeds: bool = True, **more: t.Any) -> str:
+        return ansible_playbook(self.platform.inventory, playbook, self.variables(**more), *options, succeeds=succeeds)
 
-    def publish(self, version: str, playbook: str = DAGS) -> None:
+    def publish(self, version: str, playbook: str = DAGS, *options: str) -> None:
         # The token: what was published once is that release for good, also of another story.
         code = f'VERSION = "{version}"  # {uuid.uuid4()}\n'
         self.commits.append(self.repository.commit(release_story=TWO_STEPS, release_story_code=code))
-        self.run_playbook(playbook)
+        self.run_playbook(playbook, *options)
         self.releases.append(self.current())
 
     def current(self) -> str:
@@ -145,13 +148,14 @@ def a_source_from_a_repository(platform: Platform, tmp_path_factory: pytest.Temp
             yield story
         finally:
             story.forget()
-            ansible_playbook(platform.inventory, SITE, {})
+            ansible_playbook(platform.inventory, SITE, {}, *ONLY)
+            ansible_playbook(platform.inventory, VERIFY, {})
 
 
 @pytest.fixture(name="half_way", scope="module")
 def a_run_between_its_tasks(story: Story) -> dict[str, t.Any]:
     """A run on the first release, whose first task was at work when the second was published and the workers restarted."""
-    story.publish("v1", SITE)  # where a source's commits are seen is a setting of Airflow
+    story.publish("v1", SITE, *ONLY)  # where a source's commits are seen is a setting of Airflow
     run = story.trigger()
     assert wait_for(lambda: story.task(run, "first")["state"] == "running", 60)
     story.publish("v2")
