@@ -34,6 +34,9 @@ PASSWORDS = "simple_auth_manager_passwords"
 OWN_SECTIONS = ("celery", "operators")
 """How the sections begin that a Celery executor and a worker read for their team."""
 
+OWN_LOGGING = ("celery_logging_level", "json_logs", "logging_level")
+"""What a worker reads for its team of the section logging (apache-airflow-providers-celery, celery_command.py)."""
+
 CELERY = "AIRFLOW__CELERY__"
 """How the variables begin that do so."""
 
@@ -177,13 +180,12 @@ def _listed(names: Sequence[str]) -> list[str]:
 
 
 def repeated(settings: Mapping[str, Mapping[str, str]], names: Sequence[str]) -> dict[str, dict[str, str]]:
-    """The settings of Celery, said again for each team in the section that Airflow reads for it."""
-    return {
-        f"{name}={section}": dict(keys)
-        for name in names
-        for section, keys in settings.items()
-        if section.startswith(OWN_SECTIONS)
-    }
+    """The settings that Airflow reads for a team, said again for each in a section of its own."""
+    own = {section: dict(keys) for section, keys in settings.items() if section.startswith(OWN_SECTIONS)}
+    logging = {key: value for key, value in settings.get("logging", {}).items() if key in OWN_LOGGING}
+    if logging:
+        own["logging"] = logging
+    return {f"{name}={section}": dict(keys) for name in names for section, keys in own.items()}
 
 
 def connect(component: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:

@@ -270,6 +270,76 @@ def test_the_settings_of_celery_are_said_again_for_each_team(
     assert [name for name in model["api-server"]["settings"] if "=" in name] == []
 
 
+def test_a_teams_worker_logs_as_the_others_do(
+    described: Variables, inventory: Inventory, endpoints: dict[str, Any]
+) -> None:
+    described["airflow_settings"] = {"logging": {"logging_level": "DEBUG", "json_logs": True, "colored_console_log": False}}
+    model = {each["name"]: each for each in components.model(made(described, inventory), endpoints)}
+    own = model["worker-ml"]["settings"]["machines=logging"]
+    assert own == {"logging_level": "DEBUG", "json_logs": "True"}
+
+
+BROKERS: dict[str, tuple[Variables, list[str]]] = {
+    "rabbitmq": ({}, ["a", "b", "c"]),
+    "redis": ({"airflow_broker_provider": "redis"}, ["a"]),
+    "sentinels": ({"airflow_broker_provider": "redis"}, ["a", "b", "c"]),
+    "sqs": ({"airflow_broker_provider": "sqs", "airflow_broker_account": "123456789012"}, []),
+    "external": ({"airflow_broker_provider": "external", "airflow_broker_url": "rediss://airflow@redis/0"}, []),
+}
+TLS: Variables = {
+    "airflow_broker_tls": True,
+    "airflow_broker_tls_certificate": "/pki/broker.pem",
+    "airflow_broker_tls_ca": "/pki/ca.pem",
+}
+
+
+def on_broker(
+    described: Variables, inventory: Inventory, endpoints: dict[str, Any], broker: str, **more: Any
+) -> dict[str, dict[str, Any]]:
+    """The component model on another broker."""
+    variables, nodes = BROKERS[broker]
+    planned = made({**described, **variables, **more}, Inventory({**inventory.groups, "airflow_broker": nodes}))
+    authority = {"ca": "PEM"} if more else {}
+    given = {**endpoints, "broker": {**planned["broker"], **authority}}
+    return {component["name"]: component for component in components.model(planned, given)}
+
+
+@pytest.mark.parametrize(
+    ("broker", "more"), [*((name, {}) for name in BROKERS), ("rabbitmq", TLS), ("redis", TLS), ("sentinels", TLS)]
+)
+def test_every_broker_is_reached_for_a_team_as_for_all(
+    described: Variables, inventory: Inventory, endpoints: dict[str, Any], broker: str, more: Variables
+) -> None:
+    model = on_broker(described, inventory, endpoints, broker, **more)
+    for name, served in {"scheduler": ["etl", "machines"], "worker-ml": ["machines"]}.items():
+        component = model[name]
+        settings, files = component["settings"], component["environment_files"]
+        common = {section for section in settings if section.startswith(("celery", "operators"))}
+        for team in served:
+            assert {section: settings[f"{team}={section}"] for section in common} == {
+                section: settings[section] for section in common
+            }
+            variable = f"AIRFLOW__{team.upper()}___CELERY__"
+            assert component["secret_commands"][f"{variable}BROKER_URL_CMD"] == "broker_url"
+            assert files.get(f"{variable}SSL_CACERT") == files.get("AIRFLOW__CELERY__SSL_CACERT")
+        assert ("AIRFLOW__CELERY__SSL_CACERT" in files) == bool(more)
+
+
+def test_a_team_asks_the_sentinels_and_knows_the_queues_of_its_pool_alone(
+    described: Variables, inventory: Inventory, endpoints: dict[str, Any]
+) -> None:
+    section = "machines=celery_broker_transport_options"
+    redis = on_broker(described, inventory, endpoints, "sentinels")
+    for name in ("scheduler", "worker-ml"):
+        assert redis[name]["settings"][section] == {"visibility_timeout": "30600", "master_name": "airflow"}
+    sqs = on_broker(described, inventory, endpoints, "sqs")
+    known = {
+        name: set(json.loads(sqs[name]["settings"][section]["predefined_queues"])) for name in ("scheduler", "worker-ml")
+    }
+    assert known == {"scheduler": {"etl", "etl_highmem", "ml"}, "worker-ml": {"ml"}}
+    assert sqs["worker-ml"]["settings"]["machines=celery"]["worker_enable_remote_control"] == "False"
+
+
 def test_a_team_reaches_the_broker_as_the_component_that_serves_it(model: dict[str, dict[str, Any]]) -> None:
     assert model["worker-ml"]["secret_commands"] == {
         "AIRFLOW__MACHINES___CELERY__BROKER_URL_CMD": "broker_url",
