@@ -109,6 +109,11 @@ pools:
   type: list
   elements: str
   sample: [default_pool]
+pool_teams:
+  description: The team of each of these pools that has one, where Airflow knows teams.
+  returned: success
+  type: dict
+  sample: {etl_small: etl}
 dags:
   description: The bundle of each DAG that Airflow has, whichever bundles were asked for.
   returned: success
@@ -138,6 +143,7 @@ def look(api: _api.Api, names: list[str] | None) -> dict[str, Any]:
     return {
         "bundles": bundles.describe(names, dags, errors, runs, tasks),
         "pools": sorted(pool["name"] for pool in pools),
+        "pool_teams": {pool["name"]: pool["team_name"] for pool in pools if pool.get("team_name")},
         "dags": {dag["dag_id"]: dag["bundle_name"] for dag in dags},
     }
 
@@ -166,7 +172,7 @@ def main() -> None:
     answer, said = _api.first_answer(module.params, _api.trusted(module), lambda api: look(api, names))
     if answer is None and module.params["required"]:
         module.fail_json(msg=f"Airflow's REST API was asked for its DAG bundles and did not answer: {said}")
-    nothing = {"bundles": bundles.describe(names or [], [], [], [], []), "pools": [], "dags": {}}
+    nothing = {"bundles": bundles.describe(names or [], [], [], [], []), "pools": [], "pool_teams": {}, "dags": {}}
     module.exit_json(
         changed=False,
         is_answering=answer is not None,

@@ -211,11 +211,28 @@ class Platform:
             subprocess.run(command, capture_output=True, check=False)
 
 
-def publish(platform: Platform, paths: t.Mapping[str, pathlib.Path], **variables: t.Any) -> None:
-    """Publish every source, some of them from another directory than the inventory says."""
+def publish(
+    platform: Platform, paths: t.Mapping[str, pathlib.Path], succeeds: bool = True, **variables: t.Any
+) -> str:
+    """Publish every source, some of them from another directory than the inventory says; the output."""
     sources = [{"name": each["name"], "queues": each["queues"], **each["origin"]} for each in platform.plan["sources"]]
     changed = [{**each, "path": str(paths[each["name"]])} if each["name"] in paths else each for each in sources]
-    ansible_playbook(platform.inventory, "playbooks/dags.yml", {"airflow_dag_sources": changed, **variables})
+    given = {"airflow_dag_sources": changed, **variables}
+    return ansible_playbook(platform.inventory, "playbooks/dags.yml", given, succeeds=succeeds)
+
+
+def copies(
+    platform: Platform, folder: pathlib.Path, dags: t.Mapping[str, t.Mapping[str, str]]
+) -> dict[str, pathlib.Path]:
+    """The directories of sources with further files, by source and by their names without .py."""
+    origins = {source["name"]: source["origin"] for source in platform.plan["sources"]}
+    made = {source: folder / source for source in dags}
+    for source, texts in dags.items():
+        shutil.copytree(origins[source]["path"], made[source])
+        for name, text in texts.items():
+            place = made[source] / origins[source].get("subdirectory", "") / f"{name}.py"
+            place.write_text(text, encoding="utf-8")
+    return made
 
 
 @contextlib.contextmanager
@@ -223,14 +240,7 @@ def further_dags(
     platform: Platform, folder: pathlib.Path, dags: t.Mapping[str, t.Mapping[str, str]], **variables: t.Any
 ) -> t.Iterator[None]:
     """Sources with further files, by source and by their names without .py, until they are as the inventory says."""
-    origins = {source["name"]: source["origin"] for source in platform.plan["sources"]}
-    changed = {source: folder / source for source in dags}
-    for source, texts in dags.items():
-        shutil.copytree(origins[source]["path"], changed[source])
-        for name, text in texts.items():
-            place = changed[source] / origins[source].get("subdirectory", "") / f"{name}.py"
-            place.write_text(text, encoding="utf-8")
-    publish(platform, changed, **variables)
+    publish(platform, copies(platform, folder, dags), **variables)
     try:
         yield
     finally:

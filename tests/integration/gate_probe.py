@@ -156,6 +156,7 @@ EVIL: dict[str, tuple[str, list[tuple[str, str]]]] = {
         ],
     ),
     "pool": ("d = dag('pool', pool='big')", [("pool", "names the pool 'big', which does not exist, in task 'task'")]),
+    "team": ("d = dag('team', pool='lent')", [("pool", "names the pool 'lent', which is another team's, in task 'task'")]),
     "twin": (
         """
         for name in ("a", "b"):
@@ -218,11 +219,11 @@ def report() -> dict[str, t.Any]:
             },
         },
         "sources": [
-            {"name": "etl", "path": str(etl), "parse_budget": BUDGET},
+            {"name": "etl", "path": str(etl), "parse_budget": BUDGET, "foreign_pools": ["lent"]},
             {"name": "ml", "path": str(ml), "parse_budget": BUDGET},
         ],
         "dags_elsewhere": {"taken": "bi", "good": "etl"},
-        "pools": ["small"],
+        "pools": ["small", "lent"],
         "timeout": 240,
     }
     done = subprocess.run(GATE, input=json.dumps(job), capture_output=True, text=True, check=False, env=ENVIRONMENT)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import pathlib
 import typing as t
 import uuid
 
@@ -58,6 +59,17 @@ with DAG(
 
     wait = TimeDeltaSensor(task_id="wait", delta=datetime.timedelta(seconds=1), deferrable=True)
     lend() >> wait >> borrow()
+'''
+
+IN_A_POOL = '''
+from airflow.sdk import DAG, task
+
+with DAG("in_a_pool", schedule=None):
+
+    @task(pool="%(pool)s")
+    def wait() -> None: ...
+
+    wait()
 '''
 
 pytestmark = pytest.mark.broker
@@ -162,6 +174,23 @@ def test_a_task_is_refused_what_is_another_teams(
 def test_a_task_is_refused_the_xcoms_of_another_team(borrowed: dict[str, dict[str, str]], teams: list[Team]) -> None:
     first, second, *_others = teams
     assert borrowed[second["name"]][f"xcom {dag_of(first)}"].startswith("refused: ")
+
+
+@pytest.mark.disturbs
+def test_the_gate_refuses_a_pool_of_another_team(
+    platform: Platform, airflow: Airflow, teams: list[Team], tmp_path: pathlib.Path
+) -> None:
+    """No task of this team would ever be scheduled in it."""
+    mine, other, *_others = teams
+    pool = own(other)
+    text = IN_A_POOL % {"pool": pool}
+    airflow.ask("POST", "pools", {"name": pool, "slots": 1, "team_name": other["name"]})
+    try:
+        changed = deployed.copies(platform, tmp_path, {mine["sources"][0]: {"in_a_pool": text}})
+        told = deployed.publish(platform, changed, succeeds=False)
+    finally:
+        airflow.ask("DELETE", f"pools/{pool}")
+    assert f"DAG 'in_a_pool' names the pool '{pool}', which is another team's, in task 'wait'" in told
 
 
 def test_a_teams_user_sees_the_dags_of_the_team_alone(platform: Platform, airflow: Airflow, teams: list[Team]) -> None:

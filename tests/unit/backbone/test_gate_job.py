@@ -41,7 +41,7 @@ def test_what_is_left_out_has_a_default() -> None:
 def test_what_is_given_is_taken() -> None:
     data = {
         **DATA,
-        "sources": [{"name": "etl", "path": "/tmp", "parse_budget": 5}],
+        "sources": [{"name": "etl", "path": "/tmp", "parse_budget": 5, "foreign_pools": ["small"]}],
         "dags_elsewhere": {"d": "ml"},
         "pools": ["small"],
         "settings": {"core": {"default_timezone": "utc"}},
@@ -52,7 +52,7 @@ def test_what_is_given_is_taken() -> None:
     job = Job.read(io.StringIO(json.dumps(data)))
     assert job == Job(
         routing=ROUTING,
-        sources=(Source("etl", Path("/tmp"), 5.0),),
+        sources=(Source("etl", Path("/tmp"), 5.0, ("small",)),),
         dags_elsewhere={"d": "ml"},
         known_pools=("default_pool", "small"),
         settings={"core": {"default_timezone": "utc"}},
@@ -81,6 +81,10 @@ def test_what_is_given_is_taken() -> None:
         (
             {"sources": [{"name": "etl", "path": "/", "parse_budget": 0}]},
             "parse_budget is 0, and must be a number above 0",
+        ),
+        (
+            {"sources": [{"name": "etl", "path": "/", "foreign_pools": "small"}]},
+            "foreign_pools of source 'etl' is no list of names",
         ),
         ({"timeout": "5m"}, "timeout is '5m', and must be a number above 0"),
         ({"timeout": True}, "timeout is True"),

@@ -56,7 +56,8 @@ def test_bundles_are_told_with_their_dags_errors_and_releases(airflow: Airflow, 
     Processor(airflow, "etl", {"r1": {"a.py": ["a", "b", "c"], "d.py": ["d"], "x.py": "no module"}}, "r1")
     Processor(airflow, "ml", {"m1": {"m.py": ["m"]}}, "m1")
     airflow.dags["b"]["bundle_version"] = "r0"
-    airflow.pools = [{"name": name} for name in ("wide", "default_pool", "narrow", "last")]
+    airflow.pools = [{"name": name, "team_name": None} for name in ("wide", "default_pool", "last")]
+    airflow.pools.append({"name": "narrow", "team_name": "etl"})
     airflow.runs = [run("a", f"run {number}", "queued", f"q{number}", version("etl", "r1")) for number in range(7)]
     result = run_module(dag_bundle_info.main, **airflow.arguments)
     assert result["is_answering"]
@@ -64,6 +65,7 @@ def test_bundles_are_told_with_their_dags_errors_and_releases(airflow: Airflow, 
     assert result["url"] == f"http://127.0.0.1:{airflow.server_port}"
     assert not result["changed"]
     assert result["pools"] == ["default_pool", "last", "narrow", "wide"]
+    assert result["pool_teams"] == {"narrow": "etl"}
     assert result["dags"] == {"a": "etl", "b": "etl", "c": "etl", "d": "etl", "m": "ml"}
     assert result["bundles"]["ml"] == {
         "versions": {"m1": 1},
@@ -149,7 +151,7 @@ def test_an_api_that_does_not_answer_is_told_or_fails(run_module: Any, required:
         assert not result["is_answering"]
         assert result["reason"] == said
         assert result["url"] is None
-        assert (result["pools"], result["dags"]) == ([], {})
+        assert (result["pools"], result["pool_teams"], result["dags"]) == ([], {}, {})
         assert result["bundles"]["etl"]["needed"] == []
 
 

@@ -9,7 +9,8 @@ For people and pipelines, with a directory of DAGs for each source::
 For programs, without ``--source``, with one JSON document on stdin (``null`` or left out: not judged, or the default)::
 
     {"routing": {"mode", "storage", "sources"},       as in the routing file, see airflow_backbone.routing
-     "sources": [{"name", "path", "parse_budget"}],   seconds that one file may take
+     "sources": [{"name", "path", "parse_budget",     seconds that one file may take
+                  "foreign_pools": [name]}],          of another team, which this source's tasks are not scheduled in
      "dags_elsewhere": {dag_id: source},              of sources that are not in this job
      "pools": [name], "settings": {section: {key: value}}, "timeout": seconds, "jobs": count, "user": name}
 
@@ -131,7 +132,12 @@ def parse(place: Path, job: Job, user: pwd.struct_passwd | None) -> list[dict[st
         "PYTHONDONTWRITEBYTECODE": "1",
     }
     sources = [
-        {"name": source.name, "path": str(place / "storage" / source.name), "parse_budget": source.parse_budget}
+        {
+            "name": source.name,
+            "path": str(place / "storage" / source.name),
+            "parse_budget": source.parse_budget,
+            "foreign_pools": source.foreign_pools,
+        }
         for source in job.sources
     ]
     given = {"sources": sources, "pools": job.known_pools, "seconds": job.timeout, "jobs": job.jobs}

@@ -3,9 +3,9 @@
 """The process that imports Airflow once, and forks one process for each file that the gate judges.
 
 ``python -m airflow_backbone.gate_fork``, started by :mod:`airflow_backbone.gate`, reads ``{"sources": [{"name", "path",
-"parse_budget"}], "pools", "seconds", "jobs"}`` from stdin. It writes one line of JSON for each file, an outcome as
-:mod:`airflow_backbone.gate_report` has it, after one that only names source and file when it begins with it. A line with
-``failed`` is the last one: nothing can be judged.
+"parse_budget", "foreign_pools"}], "pools", "seconds", "jobs"}`` from stdin. It writes one line of JSON for each file, an
+outcome as :mod:`airflow_backbone.gate_report` has it, after one that only names source and file when it begins with it. A
+line with ``failed`` is the last one: nothing can be judged.
 """
 
 from __future__ import annotations
@@ -38,12 +38,16 @@ ADVICE = "Do what takes long in its tasks, not at the top of the file."
 
 @dataclass(frozen=True)
 class File:
-    """A file to judge. root: the source's directory. path: the file's. budget: seconds that it may take."""
+    """A file to judge. root: the source's directory. path: the file's. budget: seconds that it may take.
+
+    foreign_pools: those of another team than the source's.
+    """
 
     source: str
     root: str
     path: str
     budget: float
+    foreign_pools: tuple[str, ...]
 
     @property
     def name(self) -> str:
@@ -104,7 +108,7 @@ class Child:
             from airflow_backbone.gate_parse import judge
 
             try:
-                found = judge(self.file.source, self.file.root, self.file.path, pools)
+                found = judge(self.file.source, self.file.root, self.file.path, pools, self.file.foreign_pools)
             except BaseException:
                 problem = self.file.problem("crash", condensed(traceback.format_exc(), self.file.root))
                 found = {"seconds": time.monotonic() - self._began, "problems": [problem]}
@@ -240,7 +244,8 @@ def find(source: dict[str, Any], emit: Emit) -> list[File]:
         problems.append({"file": None, "kind": "import_error", "text": text})
     if problems:
         emit(of_source(name, problems))
-    return [File(name, root, path, source["parse_budget"]) for path in found if os.access(path, os.R_OK)]
+    foreign = tuple(source["foreign_pools"])
+    return [File(name, root, path, source["parse_budget"], foreign) for path in found if os.access(path, os.R_OK)]
 
 
 def _ended(status: int) -> str:

@@ -33,11 +33,15 @@ class GateError(Exception):
 
 @dataclass(frozen=True)
 class Source:
-    """A source to judge. path: the directory of its DAGs. parse_budget: seconds that one of its files may take."""
+    """A source to judge. path: the directory of its DAGs. parse_budget: seconds that one of its files may take.
+
+    foreign_pools: the pools that there are, and that are another team's.
+    """
 
     name: str
     path: Path
     parse_budget: float
+    foreign_pools: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -159,7 +163,9 @@ def _sources(entries: Any, known: Iterable[str]) -> tuple[Source, ...]:
         _require(Path(path).is_absolute(), f"the path of source '{name}' is {path!r}, and must be absolute")
         if not Path(path).is_dir():
             raise GateError(f"Source '{name}' is to be judged in {path}, which is no directory.")
-        found.append(Source(name, Path(path), _positive(entry, "parse_budget", PARSE_BUDGET)))
+        foreign = entry.get("foreign_pools") or []
+        _require(_is_list_of_text(foreign), f"foreign_pools of source '{name}' is no list of names")
+        found.append(Source(name, Path(path), _positive(entry, "parse_budget", PARSE_BUDGET), tuple(foreign)))
     return tuple(found)
 
 

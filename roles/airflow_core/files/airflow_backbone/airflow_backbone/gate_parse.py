@@ -12,7 +12,7 @@ import importlib
 import os
 import time
 import traceback
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -87,11 +87,12 @@ def import_ahead(file: str) -> None:
             importlib.import_module(module)
 
 
-def judge(source: str, root: str, file: str, pools: Iterable[str] | None) -> dict[str, Any]:
+def judge(source: str, root: str, file: str, pools: Iterable[str] | None, foreign: Collection[str]) -> dict[str, Any]:
     """Parse and serialize one file, and judge what is in it.
 
     :param root: the source's directory
     :param pools: the names of the pools that there are; None where they are not to be judged
+    :param foreign: those of them that are another team's
     :return: ``{"seconds", "dags", "problems", "warnings"}``, see :mod:`airflow_backbone.gate_report`
     """
     os.environ["_AIRFLOW_PROCESS_CONTEXT"] = "client"
@@ -123,7 +124,7 @@ def judge(source: str, root: str, file: str, pools: Iterable[str] | None) -> dic
             problems.append(_problem(name, "import_error", condensed(error, root) + asked.hint()))
     for dag in [*bag.dags.values(), *bag.refused]:
         used = {task.task_id: task.pool for task in dag.tasks}
-        problems += pool_problems(dag.dag_id, _place(dag, root), used, pools)
+        problems += pool_problems(dag.dag_id, _place(dag, root), used, pools, foreign)
     return {
         "seconds": seconds,
         "dags": {

@@ -10,7 +10,7 @@ outcome is what came of one file: ``{"source", "file", "seconds", "dags", "probl
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -76,17 +76,21 @@ def listed(names: Iterable[str], most: int = 5) -> str:
     return ", ".join(quoted[:most]) + (f" and {len(quoted) - most} more" if len(quoted) > most else "")
 
 
-def pool_problems(dag_id: str, file: str, pools: Mapping[str, str], known: Iterable[str] | None) -> list[Finding]:
-    """Find the pools that do not exist.
+def pool_problems(
+    dag_id: str, file: str, pools: Mapping[str, str], known: Iterable[str] | None, foreign: Collection[str] = ()
+) -> list[Finding]:
+    """Find the pools that do not exist, or that are another team's.
 
     :param pools: task id -> its pool
     :param known: the pools that there are; None where nobody knows, and nothing is judged
+    :param foreign: those of them that are another team's, in which Airflow schedules no task of this one
     """
     if known is None:
         return []
+    usable = [pool for pool in known if pool not in foreign]
     tasks: dict[str, list[str]] = {}
     for task, pool in pools.items():
-        if pool not in known:
+        if pool not in usable:
             tasks.setdefault(pool, []).append(task)
     return [
         {
@@ -94,12 +98,17 @@ def pool_problems(dag_id: str, file: str, pools: Mapping[str, str], known: Itera
             "dag_id": dag_id,
             "kind": "pool",
             "text": one_line(
-                f"DAG '{dag_id}' names the pool '{pool}', which does not exist, in {_tasks(users)}. There are: "
-                f"{listed(sorted(known), 20)}. Make the pool first, or name one of these."
+                f"DAG '{dag_id}' names the pool '{pool}', which {flaw}, in {_tasks(users)}. There are: "
+                f"{listed(sorted(usable), 20)}. {advice}"
             ),
         }
         for pool, users in tasks.items()
+        for flaw, advice in [_FOREIGN if pool in foreign else _ABSENT]
     ]
+
+
+_ABSENT = ("does not exist", "Make the pool first, or name one of these.")
+_FOREIGN = ("is another team's", "Name one of these.")
 
 
 def report(names: Sequence[str], outcomes: Iterable[Mapping[str, Any]], elsewhere: Mapping[str, str]) -> Report:
