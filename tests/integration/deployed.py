@@ -211,9 +211,7 @@ class Platform:
             subprocess.run(command, capture_output=True, check=False)
 
 
-def publish(
-    platform: Platform, paths: t.Mapping[str, pathlib.Path], succeeds: bool = True, **variables: t.Any
-) -> str:
+def publish(platform: Platform, paths: t.Mapping[str, pathlib.Path], succeeds: bool = True, **variables: t.Any) -> str:
     """Publish every source, some of them from another directory than the inventory says; the output."""
     sources = [{"name": each["name"], "queues": each["queues"], **each["origin"]} for each in platform.plan["sources"]]
     changed = [{**each, "path": str(paths[each["name"]])} if each["name"] in paths else each for each in sources]

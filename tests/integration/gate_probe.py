@@ -156,7 +156,10 @@ EVIL: dict[str, tuple[str, list[tuple[str, str]]]] = {
         ],
     ),
     "pool": ("d = dag('pool', pool='big')", [("pool", "names the pool 'big', which does not exist, in task 'task'")]),
-    "team": ("d = dag('team', pool='lent')", [("pool", "names the pool 'lent', which is another team's, in task 'task'")]),
+    "team": (
+        "d = dag('team', pool='lent')",
+        [("pool", "names the pool 'lent', which is another team's, in task 'task'")],
+    ),
     "twin": (
         """
         for name in ("a", "b"):

@@ -61,7 +61,7 @@ with DAG(
     lend() >> wait >> borrow()
 '''
 
-IN_A_POOL = '''
+IN_A_POOL = """
 from airflow.sdk import DAG, task
 
 with DAG("in_a_pool", schedule=None):
@@ -70,7 +70,7 @@ with DAG("in_a_pool", schedule=None):
     def wait() -> None: ...
 
     wait()
-'''
+"""
 
 pytestmark = pytest.mark.broker
 
@@ -82,7 +82,7 @@ Team = dict[str, t.Any]
 
 
 def own(team: Team) -> str:
-    """The name of a connection and of a variable that are the team's."""
+    """The name of a connection, a variable and a pool that are the team's."""
     return f"test_{team['name']}"
 
 

@@ -273,7 +273,9 @@ def test_the_settings_of_celery_are_said_again_for_each_team(
 def test_a_teams_worker_logs_as_the_others_do(
     described: Variables, inventory: Inventory, endpoints: dict[str, Any]
 ) -> None:
-    described["airflow_settings"] = {"logging": {"logging_level": "DEBUG", "json_logs": True, "colored_console_log": False}}
+    described["airflow_settings"] = {
+        "logging": {"logging_level": "DEBUG", "json_logs": True, "colored_console_log": False}
+    }
     model = {each["name"]: each for each in components.model(made(described, inventory), endpoints)}
     own = model["worker-ml"]["settings"]["machines=logging"]
     assert own == {"logging_level": "DEBUG", "json_logs": "True"}
@@ -334,7 +336,8 @@ def test_a_team_asks_the_sentinels_and_knows_the_queues_of_its_pool_alone(
         assert redis[name]["settings"][section] == {"visibility_timeout": "30600", "master_name": "airflow"}
     sqs = on_broker(described, inventory, endpoints, "sqs")
     known = {
-        name: set(json.loads(sqs[name]["settings"][section]["predefined_queues"])) for name in ("scheduler", "worker-ml")
+        name: set(json.loads(sqs[name]["settings"][section]["predefined_queues"]))
+        for name in ("scheduler", "worker-ml")
     }
     assert known == {"scheduler": {"etl", "etl_highmem", "ml"}, "worker-ml": {"ml"}}
     assert sqs["worker-ml"]["settings"]["machines=celery"]["worker_enable_remote_control"] == "False"

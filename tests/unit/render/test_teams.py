@@ -12,13 +12,30 @@ from typing import Any
 import pytest
 
 from ansible_collections.airstack.backbone.plugins.filter.components import component_files, component_units
-from ansible_collections.airstack.backbone.plugins.module_utils._model import components
+from ansible_collections.airstack.backbone.plugins.module_utils._model import components, plan
+from ansible_collections.airstack.backbone.plugins.module_utils._model.inventory import Inventory
 from ansible_collections.airstack.backbone.plugins.module_utils._render import systemd
 from ansible_collections.airstack.backbone.tests.unit.render import golden_files
+from ansible_collections.airstack.backbone.tests.unit.render.conftest import ADDRESSES, GROUPS
 
 CORE = "/opt/airflow/core/3.3.2-0123456789ab"
 HOSTS = ("control1", "worker-ml1")
 PASSWORDS = "simple_auth_manager_passwords"
+
+BROKERS: dict[str, tuple[dict[str, Any], list[str]]] = {
+    "redis": (
+        {
+            "airflow_broker_provider": "redis",
+            "airflow_broker_tls": True,
+            "airflow_broker_tls_certificate": "/pki/broker.pem",
+            "airflow_broker_tls_ca": "/pki/ca.pem",
+        },
+        ["redis1", "redis2", "redis3"],
+    ),
+    "sqs": ({"airflow_broker_provider": "sqs", "airflow_broker_account": "123456789012"}, []),
+}
+CLIENTS = {"control1": "scheduler", "worker-ml1": "worker-ml"}
+"""A client of the broker, by its host."""
 
 
 @pytest.fixture(name="variables")
@@ -50,6 +67,22 @@ def unit(file_set: dict[str, Any], name: str) -> str:
 def test_files_are_the_golden_ones(file_sets: dict[str, dict[str, Any]], host: str) -> None:
     made = contents(file_sets[host])
     assert made == golden_files.of(f"teams/{host}", made)
+
+
+@pytest.mark.parametrize("host", CLIENTS)
+@pytest.mark.parametrize("broker", BROKERS)
+def test_clients_of_other_brokers_are_the_golden_ones(
+    variables: dict[str, Any], endpoints: dict[str, Any], broker: str, host: str
+) -> None:
+    given, nodes = BROKERS[broker]
+    planned, problems = plan.make({**variables, **given}, Inventory({**GROUPS, "airflow_broker": nodes}, ADDRESSES))
+    assert planned is not None, problems
+    secrets = {secret["name"]: f"value-of-{secret['name']}" for secret in planned["secrets"]}
+    authority = {"ca": "the authority's certificate\n"} if planned["broker"].get("tls") else {}
+    endpoints = {**endpoints, "broker": {**planned["broker"], **authority}}
+    made = contents(component_files(planned, endpoints, host, CORE, secrets, 30))
+    client = {path: text for path, text in made.items() if CLIENTS[host] in path}
+    assert client == golden_files.of(f"teams-{broker}/{host}", client)
 
 
 @pytest.mark.parametrize("host", HOSTS)
