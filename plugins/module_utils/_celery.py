@@ -45,6 +45,9 @@ SQS = ("sqs", "sqs+")
 
 REDIS = ("redis", "rediss", "sentinel")
 
+SPOKEN = ("amqp", "amqps", *REDIS)
+"""Schemes of brokers that have remote control."""
+
 OF_SCHEDULER = {
     **{f"{key}_key": f"scheduler.{key}" for key in ("unacked", "unacked_index", "unacked_mutex")},
     "priority_steps": [0],
@@ -167,7 +170,14 @@ class Broker:
             broker_connection_retry=False,
             broker_use_ssl=address.tls(),
         )
-        self._connection = self._app.connection_for_write()
+        try:
+            self._connection = self._app.connection_for_write()
+            self._connection.transport  # noqa: B018 - made by being asked for
+        except (ImportError, KeyError) as error:
+            raise BrokerError(
+                f"{address}: this Python has nothing that speaks {address.scheme} ({error.args[0]}). Install that, or give an"
+                f" address that begins with {', '.join(SPOKEN)}"
+            ) from None
 
     def open(self) -> None:
         """Connect."""
@@ -274,6 +284,8 @@ class Broker:
         text = self.address.without_secrets(str(error)) or type(error).__name__
         if _is_refusal(error):
             advice = "See that the user exists there with this password and these rights"
+        elif "certificate" in text.lower():
+            advice = "See that ca_path has the authority that signed the broker's certificate, and that this names its address"
         else:
             advice = "See that the broker runs, and that this host reaches it"
         return f"{self.address}: {text}. {advice}"

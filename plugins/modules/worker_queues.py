@@ -174,10 +174,11 @@ class Run:
                 arguments=self._wanted["queue_arguments"],
             )
             outcome = self._move.foretell() if self._is_check else self._move.run()
-        if outcome.behind and self._wanted["required"]:
-            raise Failed("\n".join(outcome.behind.values()))
+        reasons = [*outcome.behind.values()] if self._wanted["required"] else []
         if outcome.is_refused:
-            raise Failed(self._refusal(outcome))
+            reasons.append(self._refusal(outcome))
+        if reasons:
+            raise Failed("\n".join(reasons))
 
     def result(self) -> dict[str, Any]:
         """What the module returns, as far as it came."""
@@ -213,7 +214,11 @@ class Run:
             f"{queue} holds {count} message{'' if count == 1 else 's'}, and nobody would consume it"
             for queue, count in sorted(outcome.unserved.items())
         )
-        return f"{queues}.\nIt was not taken away. Give it to a worker, wait until it is empty, or say allow_unserved: true"
+        kept = "" if outcome.behind else "It was not taken away. "
+        return (
+            f"{queues}.\n{kept}Give it to a worker, wait until it is empty, or say allow_unserved: true (of the role"
+            " airflow_components: airflow_components_allow_unserved_queues)"
+        )
 
 
 def main() -> None:

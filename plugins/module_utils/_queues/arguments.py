@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -40,7 +41,9 @@ GRACE_SECONDS = 30
 
 def problems(wanted: Mapping[str, Any]) -> list[str]:
     """What is wrong with the shared arguments, in words."""
-    return [
+    ca = wanted["ca_path"]
+    unread = [] if ca is None or os.access(ca, os.R_OK) else [f"ca_path: a file that can be read is needed, found {ca}"]
+    return unread + [
         f"{name}: {LEAST_SECONDS} seconds or more are needed, found {wanted[name]:g}"
         for name in ("timeout", "answer_timeout")
         if wanted[name] < LEAST_SECONDS

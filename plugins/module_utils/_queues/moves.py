@@ -106,4 +106,8 @@ def _plain(queues: frozenset[str] | None) -> list[str] | None:
 
 
 def _lines(state: Queues, names: Iterable[str]) -> str:
-    return "".join(f"{name}: {', '.join(sorted(state.get(name, NOTHING)))}".rstrip() + "\n" for name in names)
+    return "".join(f"{name}: {_shown(state.get(name))}".rstrip() + "\n" for name in names)
+
+
+def _shown(queues: frozenset[str] | None) -> str:
+    return "(does not answer)" if queues is None else ", ".join(sorted(queues))

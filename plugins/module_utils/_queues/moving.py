@@ -188,9 +188,16 @@ class Move:
             for name, queues in held.items()
             if name in self.outcome.now and queues & set(self.outcome.unserved)
         }
+        # Also where the time is over.
+        self._deadline = max(self._deadline, time.monotonic() + LONGEST_ANSWER)
         for step in moves.additions(self.outcome.now, back):
             self._control.add(step.queue, step.workers, self._good_for(), self._arguments)
-        self._follow(back)
+        silent, lacking = self._follow(back)
+        for name in (*silent, *lacking):
+            self.outcome.behind[name] = (
+                f"{name} was to have {listed(held[name] & set(self.outcome.unserved))} back, where messages came meanwhile,"
+                " and does not say that it has. See whether it runs, and give the queue to a worker"
+            )
 
     def _follow(self, goal: Queues) -> tuple[list[str], dict[str, frozenset[str]]]:
         """Ask until the workers are where they shall be, or until the time is over, and note what they say.

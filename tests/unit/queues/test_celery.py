@@ -44,6 +44,19 @@ def test_a_broker_without_fanout_is_refused() -> None:
         _celery.Broker(_celery.Address("pyro://")).open()
 
 
+@pytest.mark.parametrize(("scheme", "words"), [("nonsense", "No such transport: nonsense"), ("redis", "redis library")])
+def test_what_this_python_does_not_speak_is_named(monkeypatch: pytest.MonkeyPatch, scheme: str, words: str) -> None:
+    kombu_redis = pytest.importorskip("kombu.transport.redis", reason="needs Celery, which is not installed here")
+    monkeypatch.setattr(kombu_redis, "redis", None)
+    with pytest.raises(_celery.BrokerError, match=f"{words}.*that begins with amqp, amqps, redis") as refusal:
+        _celery.Broker(_celery.Address(f"{scheme}://airflow:s3cret@broker1")).open()
+    assert "s3cret" not in str(refusal.value)
+
+
+def test_an_authority_without_a_file_is_named(refused: Any) -> None:
+    assert refused(broker_url=URL, ca_path="/none.pem") == "ca_path: a file that can be read is needed, found /none.pem"
+
+
 def test_an_url_without_a_scheme_is_refused_without_showing_it(refused: Any) -> None:
     message = refused(broker_url="airflow:s3cret@broker1")
     assert "no scheme" in message

@@ -254,6 +254,43 @@ def test_nothing_is_said_where_messages_would_be_left_alone() -> None:
     assert (allowed.is_done, allowed.unserved, words.now) == (True, {"b": 2}, {"etl@w1": {"a", "c"}})
 
 
+class Filling(Words):
+    """Where messages come into a queue while it is taken away, and workers that `keeps` does not name never take it back."""
+
+    def __init__(self, now: State, keeps: set[str]) -> None:
+        super().__init__(now)
+        self._keeps = keeps
+
+    def cancel(self, queue: str, names: Sequence[str], seconds: float) -> None:
+        self._depths[queue] = moves.Depth(2)
+        super().cancel(queue, names, seconds)
+
+    def add(self, queue: str, names: Sequence[str], seconds: float, arguments: Mapping[str, Any]) -> None:
+        super().add(queue, [name for name in names if name in self._keeps], seconds, arguments)
+
+
+@pytest.mark.parametrize("seconds", [5, -1])
+def test_a_queue_that_fills_meanwhile_is_given_back_also_when_the_time_is_over(seconds: float) -> None:
+    words = Filling(state(w1="a b"), {"etl@w1"})
+    outcome = move(words, state(w1="a"), seconds=seconds)
+    assert (outcome.is_refused, outcome.unserved, outcome.now) == (True, {"b": 2}, state(w1="a b"))
+    assert outcome.behind == {}
+
+
+def test_a_queue_that_is_not_taken_back_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(moving, "LONGEST_ANSWER", 0.05)
+    outcome = move(Filling(state(w1="a b"), set()), state(w1="a"))
+    assert (outcome.is_refused, outcome.now) == (True, state(w1="a"))
+    assert outcome.behind["etl@w1"].startswith(
+        "etl@w1 was to have b back, where messages came meanwhile, and does not say"
+    )
+
+
+def test_the_difference_tells_a_worker_that_went_from_one_that_rests() -> None:
+    shown = moves.diff(state(w1="a", w2="a"), state(w2=""), ["etl@w1", "etl@w2"])
+    assert shown == {"before": "etl@w1: a\netl@w2: a\n", "after": "etl@w1: (does not answer)\netl@w2:\n"}
+
+
 def test_foretelling_says_nothing_to_workers() -> None:
     words = Words(state(w1="a"))
     now = state(w1="a")

@@ -105,3 +105,4 @@ def test_another_authoritys_certificate_is_refused(move: Module, tmp_path: Path)
     result = move({"etl@w1": ["etl"]}, ca_path=str(stranger.ca))
     assert result["failed"]
     assert "certificate verify failed" in result["msg"]
+    assert "See that ca_path has the authority" in result["msg"]

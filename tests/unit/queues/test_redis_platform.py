@@ -141,3 +141,4 @@ def test_another_authoritys_certificate_is_refused(move: Module, servers: Server
     result = move({"etl@*": ["etl"]}, ca_path=str(stranger.ca))
     assert result["failed"]
     assert "certificate verify failed" in result["msg"], result
+    assert "See that ca_path has the authority" in result["msg"]
