@@ -66,4 +66,5 @@ def test_a_node_has_to_prove_its_own_name(
     transport.client = types.SimpleNamespace(ssl=tls, hostname="b")
     transport.establish_connection()
     assert seen[0].get("server_hostname") == asked_for
+    assert transport.client.ssl is tls
     assert tls == before, "what all connections share was changed"

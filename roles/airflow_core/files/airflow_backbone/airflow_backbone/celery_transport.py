@@ -55,13 +55,17 @@ class Transport(pyamqp.Transport):
     Connection = Connection
 
     def establish_connection(self) -> Any:
-        tls = self.client.ssl
-        if isinstance(tls, dict) and tls.get("cert_reqs") == ssl.CERT_REQUIRED:
+        shared = self.client.ssl
+        if isinstance(shared, dict) and shared.get("cert_reqs") == ssl.CERT_REQUIRED:
             self.client.ssl = {
                 "server_hostname": self.client.hostname,
-                **(tls if "ca_certs" in tls else OF_THE_MACHINE),
+                **(shared if "ca_certs" in shared else OF_THE_MACHINE),
             }
-        return super().establish_connection()
+        try:
+            return super().establish_connection()
+        finally:
+            # Connections that are made like this one may be to another node.
+            self.client.ssl = shared
 
 
 class SSLTransport(Transport, pyamqp.SSLTransport):
