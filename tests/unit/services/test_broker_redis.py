@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import ssl
 import time
@@ -15,6 +16,7 @@ import pytest
 import redis
 from kombu.exceptions import OperationalError
 
+from airflow_backbone import redis_transport
 from ansible_collections.airstack.backbone.plugins.module_utils._services import redis as service
 from ansible_collections.airstack.backbone.tests.unit.services import redis_app, redis_servers
 from ansible_collections.airstack.backbone.tests.unit.services.certificates import Authority
@@ -376,7 +378,44 @@ def test_users_that_change_meanwhile_disturb_no_running_task(servers: Servers, s
     assert runs(servers).count(55) == 1
 
 
+@needs_server
+def test_a_worker_that_may_take_from_no_queue_says_so_and_asks_again_later(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    port = free_port()
+    with started(tmp_path, broker(port)) as servers:
+        servers.server(port)
+        client(servers.planned, "operator").execute_command("ACL", "SETUSER", "airflow-local-etl", "-brpop")
+        with application(servers, "etl").connection_for_read() as connection:
+            connection.default_channel.basic_consume("etl", no_ack=False, callback=print, consumer_tag="one")
+            with pytest.raises(TimeoutError):
+                connection.drain_events(timeout=1)
+    said = [record for record in caplog.records if record.getMessage().startswith("Redis gives no task: ")]
+    assert 2 <= len(said) <= 1 / redis_transport.PAUSE + 1
+
+
 # --- nothing is lost, and nothing runs twice --------------------------------------------------------------------------
+
+
+@needs_server
+def test_a_message_whose_queue_was_lost_keeps_no_other_from_its_own(tmp_path: Path) -> None:
+    """Neither among what the process owes, nor among what is overdue."""
+    port = free_port()
+    with started(tmp_path, broker(port)) as servers:
+        servers.server(port)
+        operator = client(servers.planned, "operator")
+        with application(servers, "etl").connection_for_read() as connection:
+            channel = connection.default_channel
+            for late, (tag, queue) in enumerate([("own", "etl"), ("foreign", "ml"), ("last", "etl")]):
+                message = {"headers": {}, "properties": {"delivery_info": {"exchange": "", "routing_key": queue}}}
+                redis_transport._owed.append((tag, message))
+                operator.hset("pool.etl.unacked", f"late {tag}", json.dumps([message, "", queue]))
+                operator.zadd("pool.etl.unacked_index", {f"late {tag}": late})
+            channel.settle()
+            channel.qos.restore_visible()
+        assert not redis_transport._owed
+        assert (operator.llen("etl"), operator.llen("ml")) == (4, 0)
+        assert operator.hkeys("pool.etl.unacked") == ["late foreign"]
 
 
 @needs_server

@@ -92,6 +92,13 @@ class QoS(kombu_redis.QoS):
                 give_back(message)
                 del self._delivered[tag]
 
+    def restore_by_tag(self, tag: str, *arguments: Any, **options: Any) -> None:
+        """Put an overdue message back; one whose queue the user has lost does not keep the others from it."""
+        try:
+            super().restore_by_tag(tag, *arguments, **options)
+        except NoPermissionError as refusal:
+            logger.warning("Not put back, as the others that are overdue are: message %s (%s)", tag, refusal)
+
     def ack(self, delivery_tag: str) -> None:
         try:
             super().ack(delivery_tag)
@@ -108,10 +115,15 @@ class _Settling:
         super()._brpop_start(timeout)  # type: ignore[misc]
 
     def settle(self) -> None:
-        """Do what is owed, the oldest first. What fails stays owed."""
+        """Do what is owed, the oldest first. What fails stays owed, unless this worker's user may not do it any more."""
         with _settling:
             while _owed:
-                self._settle(*_owed[0])
+                try:
+                    self._settle(*_owed[0])
+                except NoPermissionError as refusal:
+                    logger.warning(
+                        "Not given back, and among what is overdue later: message %s (%s)", _owed[0][0], refusal
+                    )
                 _owed.popleft()
 
     def _settle(self, tag: str, message: Mapping[str, Any] | None) -> None:
@@ -151,20 +163,30 @@ class _Sparing:
     def _brpop_read(self, **options: Any) -> Any:
         try:
             return super()._brpop_read(**options)  # type: ignore[misc]
-        except NoPermissionError:
-            self._leave_out()
+        except NoPermissionError as refusal:
+            if not self._leave_out():
+                logger.warning("Redis gives no task: %s", refusal)
+                time.sleep(PAUSE)
             raise Empty from None
 
-    def _leave_out(self) -> None:
+    def _leave_out(self) -> bool:
+        """Whether there is a queue to leave out: it may be readable again by now, or something else be refused."""
         channel: Any = self
-        for queue in channel.active_queues - set(self._denied):
-            try:
-                with channel.conn_or_acquire() as client:
-                    client.llen(queue)
-            except NoPermissionError:
-                logger.warning("Not consuming from %s, which this worker's user may not read", queue)
-                self._denied[queue] = time.monotonic() + DENIED_FOR
+        denied = [queue for queue in channel.active_queues - set(self._denied) if not self._is_readable(queue)]
+        for queue in denied:
+            logger.warning("Not consuming from %s, which this worker's user may not read", queue)
+            self._denied[queue] = time.monotonic() + DENIED_FOR
         self._update_queue_cycle()
+        return bool(denied)
+
+    def _is_readable(self, queue: str) -> bool:
+        channel: Any = self
+        try:
+            with channel.conn_or_acquire() as client:
+                client.llen(queue)
+        except NoPermissionError:
+            return False
+        return True
 
 
 class _Trying:
