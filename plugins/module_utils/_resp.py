@@ -13,6 +13,9 @@ from typing import Any
 SECONDS = 10
 """For an answer."""
 
+SHOWN = 40
+"""Bytes of an answer that is not understood."""
+
 ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "host": {"type": "str", "default": "127.0.0.1"},
     "port": {"type": "int", "default": 6379},
@@ -26,8 +29,9 @@ class Refused(Exception):
 
 
 def trusting(ca: str | None) -> ssl.SSLContext:
-    """TLS that knows servers by an authority's certificate, as text; by the machine's own authorities without one."""
-    return ssl.create_default_context(cadata=ca or None)
+    """TLS that knows servers by an authority's certificate, as PEM; by the machine's own authorities without one."""
+    # What is not ASCII stands between the certificates, as names of authorities do.
+    return ssl.create_default_context(cadata=ca.encode("ascii", "ignore").decode() if ca else None)
 
 
 class Redis:
@@ -51,8 +55,12 @@ class Redis:
         self._socket = tls.wrap_socket(connected, server_hostname=name or host) if tls else connected
         self._file = self._socket.makefile("rb")
         user, password = login
-        if password:
-            self.call("AUTH", *([user] if user else []), password)
+        try:
+            if password:
+                self.call("AUTH", *([user] if user else []), password)
+        except (Refused, *self.UNANSWERED):
+            self.close()
+            raise
 
     def close(self) -> None:
         """End the connection."""
@@ -87,6 +95,8 @@ class Redis:
             return None if text == "-1" else self._bulk(int(text))
         if kind == b"*":
             return None if text == "-1" else [self._read() for _index in range(int(text))]
+        if kind != b"+":
+            raise EOFError(f"the answer is none of Redis's: {line[:SHOWN].decode(errors='replace')!r}")
         return text
 
     def _bulk(self, size: int) -> str:

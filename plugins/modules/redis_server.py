@@ -163,15 +163,29 @@ class Server:
             raise Failed(f"Redis knows no setting {', '.join(unknown)}: take it out of airflow_broker_settings")
         return service.differences(found, wanted)
 
-    def apply(self, redis: Redis, difference: dict[str, str]) -> bool:
-        """Whether it could be changed while the server runs. Raises Failed where Redis takes no such value."""
-        try:
-            redis.call("CONFIG", "SET", difference["setting"], difference["wanted"])
-        except Refused as error:
-            if "immutable" in str(error):
-                return False
-            raise Failed(f"{difference['setting']}: Redis refuses the value ({error})") from error
-        return True
+    def bring(self, redis: Redis, differences: list[dict[str, str]]) -> bool:
+        """To its settings, its certificate and its users while it runs. Whether it has to restart for them instead."""
+        if self.apply(redis, differences) or self._options["restart"]:
+            return True
+        if self._options["load_certificate"]:
+            self.load_certificate(redis)
+        # After all else: it ends this connection, too.
+        if self._options["load_users"]:
+            self.load_users(redis)
+        return False
+
+    def apply(self, redis: Redis, differences: list[dict[str, str]]) -> list[str]:
+        """The settings that Redis takes at its start alone. Raises Failed with each one whose value it does not take."""
+        refusals = {each["setting"]: refusal(redis, each["setting"], each["wanted"]) for each in differences}
+        stubborn = [name for name, said in refusals.items() if said and "immutable" in said]
+        wrong = [
+            f"{name}: Redis refuses the value ({said})"
+            for name, said in refusals.items()
+            if said and name not in stubborn
+        ]
+        if wrong:
+            raise Failed("\n".join(wrong))
+        return stubborn
 
     def load_certificate(self, redis: Redis) -> None:
         """All three at once, which have to fit together. Raises Failed where they do not."""
@@ -183,6 +197,13 @@ class Server:
                 f"Redis does not take the certificate of {named[1]} and goes on with the former one ({error}):"
                 " see that the key belongs to it"
             ) from error
+
+    def load_users(self, redis: Redis) -> None:
+        """Raises Failed where the aclfile holds what Redis does not understand."""
+        try:
+            redis.call("ACL", "LOAD")
+        except Refused as error:
+            raise Failed(f"Redis does not take its aclfile and goes on with the former users ({error})") from error
 
     def restart(self) -> None:
         """Restart the server; a master hands over before, as long as a replica is there to take it."""
@@ -200,9 +221,25 @@ class Server:
         if state["role"] != "master" or state["connected_slaves"] == "0":
             return
         sentinel = self._options["sentinel"]
-        with closing(_resp.connect(self._options, (sentinel["host"], sentinel["port"]))) as asked:
-            asked.call("SENTINEL", "FAILOVER", sentinel["master_name"])
+        place = (sentinel["host"], sentinel["port"])
+        try:
+            with closing(_resp.connect(self._options, place)) as asked:
+                asked.call("SENTINEL", "FAILOVER", sentinel["master_name"])
+        except (Refused, *Redis.UNANSWERED) as error:
+            raise Failed(
+                f"{self._options['unit']} was to be restarted, and was not: the Sentinel at {place[0]}:{place[1]} does not have"
+                f" its master hand over ({error}). See that the Sentinel runs and that a replica follows the master"
+            ) from error
         self.wait(lambda redis: redis.info("replication")["role"] == "slave", "the master does not hand over")
+
+
+def refusal(redis: Redis, name: str, value: str) -> str | None:
+    """What Redis says against a setting; None where it takes it."""
+    try:
+        redis.call("CONFIG", "SET", name, value)
+    except Refused as error:
+        return str(error)
+    return None
 
 
 def serves(redis: Redis) -> bool:
@@ -237,12 +274,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         with closing(redis):
             differences = server.differences(redis, wanted)
             if not module.check_mode:
-                stubborn = [each for each in differences if not server.apply(redis, each)]
-                wants_restart = wants_restart or bool(stubborn)
-                if options["load_users"] and not wants_restart:
-                    redis.call("ACL", "LOAD")
-                if options["load_certificate"] and not wants_restart:
-                    server.load_certificate(redis)
+                wants_restart = server.bring(redis, differences)
     if wants_restart and not module.check_mode:
         server.restart()
     shown = [

@@ -161,6 +161,16 @@ def test_a_new_certificate_is_taken_without_a_restart(servers: Servers, authorit
     assert waiting.ping()
 
 
+def test_users_and_a_certificate_that_changed_together_are_loaded(servers: Servers, authority: Authority) -> None:
+    before = shown(servers)
+    authority.equip(servers.tls, ADDRESS)
+    path = servers.folder / str(servers.planned["port"]) / "users.acl"
+    path.write_text(path.read_text(encoding="utf-8") + "user new on #" + "0" * 64 + "\n", encoding="utf-8")
+    assert not redis_server.run(module(servers, load_certificate=True, load_users=True))["restarted"]
+    assert "new" in client(servers.planned, "operator").acl_users()
+    assert shown(servers) != before
+
+
 def test_a_key_of_another_certificate_is_told_and_the_former_goes_on(servers: Servers, authority: Authority) -> None:
     before = shown(servers)
     _certificate, key = authority.certify(ADDRESS)

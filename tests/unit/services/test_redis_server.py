@@ -7,6 +7,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,6 +17,7 @@ from ansible_collections.airstack.backbone.plugins.module_utils import _resp
 from ansible_collections.airstack.backbone.plugins.module_utils._services import redis as service
 from ansible_collections.airstack.backbone.plugins.modules import redis_server, redis_server_info
 from ansible_collections.airstack.backbone.tests.unit.services import redis_servers
+from ansible_collections.airstack.backbone.tests.unit.services.redis_platform import ports_of_three, start_three
 from ansible_collections.airstack.backbone.tests.unit.services.redis_servers import (
     SECRETS,
     Servers,
@@ -23,6 +25,7 @@ from ansible_collections.airstack.backbone.tests.unit.services.redis_servers imp
     client,
     free_port,
     started,
+    wait_for,
 )
 
 pytestmark = pytest.mark.skipif(not redis_servers.SERVER, reason="needs redis-server")
@@ -124,9 +127,43 @@ def test_users_are_loaded(servers: Servers) -> None:
     assert "new" in client(servers.planned, "operator").acl_users()
 
 
+def test_it_listens_on_another_address_without_a_restart(servers: Servers) -> None:
+    other = "127.0.0.2"
+    changing = module(servers, settings={"bind": f"127.0.0.1 {other}"})
+    elsewhere = {**changing.params, "host": other}
+    with pytest.raises(OSError, match="refused"):
+        _resp.connect(elsewhere)
+    result = redis_server.run(changing)
+    assert (result["changed"], result["restarted"]) == (True, False)
+    with closing(_resp.connect(elsewhere)) as redis:
+        assert redis.call("PING") == "PONG"
+    assert not redis_server.run(changing)["changed"]
+
+
+def test_a_master_that_no_replica_can_follow_is_not_restarted(tmp_path: Path) -> None:
+    ports, sentinels = ports_of_three()
+    with started(tmp_path, broker(ports[0], sentinels)) as servers:
+        start_three(servers, ports, sentinels)
+        for port in ports[1:]:
+            client(servers.planned, "operator", port).config_set("replica-priority", 0)
+        sentinel = client(servers.planned, "operator", sentinels[0])
+        wait_for(
+            lambda: {each["slave-priority"] for each in sentinel.sentinel_slaves("airflow")} == {0},
+            "the Sentinel knows that none may take over",
+        )
+        of_host = {"host": "127.0.0.1", "port": sentinels[0], "master_name": "airflow"}
+        with pytest.raises(redis_server.Failed, match=r"and was not: the Sentinel .* hand over \(NOGOODSLAVE"):
+            redis_server.run(module(servers, restart=True, sentinel=of_host))
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
+        ({"bind": "192.0.2.1"}, "bind: Redis refuses the value"),
+        (
+            {"bind": "192.0.2.1", "maxmemory-policy": "never"},
+            r"bind: Redis refuses (.|\n)*maxmemory-policy: Redis refuses",
+        ),
         ({"maxmemory-polizy": "x"}, "Redis knows no setting maxmemory-polizy: take it out of airflow_broker_settings"),
         ({"maxmemory-policy": "never"}, "maxmemory-policy: Redis refuses the value"),
     ],
@@ -134,6 +171,7 @@ def test_users_are_loaded(servers: Servers) -> None:
 def test_settings_that_cannot_be_are_told(settings: dict[str, str], said: str, servers: Servers) -> None:
     with pytest.raises(redis_server.Failed, match=said):
         redis_server.run(module(servers, settings=settings))
+    assert client(servers.planned, "operator").ping()
 
 
 def test_a_wrong_password_is_told_without_it(servers: Servers) -> None:
@@ -168,12 +206,16 @@ def test_a_broker_that_does_not_answer_says_why(servers: Servers) -> None:
         _resp.master([("127.0.0.1", free_port())], "airflow", (None, None))
 
 
-def test_a_connection_that_ends_in_the_middle_is_an_error() -> None:
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [(b"$10\r\nabc", "the connection was closed"), (b"HTTP/1.1 400 Bad Request\r\n", "none of Redis's: 'HTTP/1.1 400")],
+)
+def test_an_answer_that_is_no_whole_one_of_redis_is_an_error(answer: bytes, words: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         with closing(_resp.Redis("127.0.0.1", port)) as redis:
             served, _address = listener.accept()
-            served.sendall(b"$10\r\nabc")
+            served.sendall(answer)
             served.close()
-            with pytest.raises(EOFError):
+            with pytest.raises(EOFError, match=words):
                 redis.call("PING")
