@@ -1,7 +1,7 @@
 # Copyright: Contributors to airstack.backbone
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 
-"""Every inventory that the repository shows is a description that holds."""
+"""Every inventory that the repository shows, or that a scenario deploys, is a description that holds."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ import sys
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[2]
-INVENTORIES = sorted(path.parent for path in ROOT.glob("inventories/**/hosts.yml"))
+INVENTORIES = sorted(
+    path.parent for folder in ("inventories", "molecule") for path in ROOT.glob(f"{folder}/**/hosts.yml")
+)
 
 
 def test_there_are_inventories() -> None:
     assert INVENTORIES
 
 
-@pytest.mark.parametrize("inventory", INVENTORIES, ids=lambda path: path.name)
+@pytest.mark.parametrize("inventory", INVENTORIES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_an_inventory_can_be_planned(inventory: pathlib.Path) -> None:
     playbook = pathlib.Path(sys.executable).with_name("ansible-playbook")
     run = subprocess.run(
