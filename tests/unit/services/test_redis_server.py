@@ -27,6 +27,7 @@ from ansible_collections.airstack.backbone.tests.unit.services.redis_servers imp
     started,
     wait_for,
 )
+from ansible_collections.airstack.backbone.tests.unit.services.role_runs import ROOT, Deployer
 
 pytestmark = pytest.mark.skipif(not redis_servers.SERVER, reason="needs redis-server")
 
@@ -219,3 +220,23 @@ def test_an_answer_that_is_no_whole_one_of_redis_is_an_error(answer: bytes, word
             served.close()
             with pytest.raises(EOFError, match=words):
                 redis.call("PING")
+
+
+def test_the_role_has_redis_listen_on_loopback_too_and_nowhere_twice(tmp_path: Path) -> None:
+    wanted = {"": "* -::*", "0.0.0.0": "0.0.0.0", "127.0.0.1": "127.0.0.1", "127.0.0.2": "127.0.0.2 127.0.0.1"}
+    write = {
+        "ansible.builtin.copy": {"content": "{{ __airflow_broker_bind }}", "dest": f"{tmp_path}/bind {{{{ item }}}}"},
+        "loop": list(wanted),
+        "vars": {"airflow_broker_listen_addresses": "{{ [item] | select | list }}"},
+    }
+    tasks = [{"ansible.builtin.include_vars": {"file": str(ROOT / "roles/airflow_broker/vars/redis.yml")}}, write]
+    play = {"hosts": "airflow_broker", "gather_facts": False, "tasks": tasks}
+    run = Deployer(tmp_path, [play], {"airflow_broker": ["redis1"]}, {}, {})()
+    assert run.failed == 0, run.said
+    for given, expected in wanted.items():
+        bind = (tmp_path / f"bind {given}").read_text(encoding="utf-8")
+        assert bind == expected
+        port = free_port()
+        with started(tmp_path, broker(port)) as servers:
+            servers.server(port, bind=bind)
+            assert client(servers.planned, "operator").ping()
