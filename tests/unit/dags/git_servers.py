@@ -25,9 +25,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.airstack.backbone.tests.unit import needs
 from ansible_collections.airstack.backbone.tests.unit.dags.trees import Tree, make
-
-SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
 
 ENVIRONMENT = {
     "PATH": os.environ["PATH"],
@@ -329,7 +328,7 @@ def ssh(root: Path, scratch: Path, on_connection: Callable[[], None] = lambda: N
     (scratch / "config").write_text("".join(f"{name} {value}\n" for name, value in settings.items()))
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)  # sshd(8): where it confines itself; a service makes it otherwise
-    command = [str(SSHD), "-i", "-f", str(scratch / "config")]
+    command = [str(needs.SSHD), "-i", "-f", str(scratch / "config")]
     with serving(_PerConnection(command, on_connection)) as port:
         line = " ".join((scratch / "host.pub").read_text().split()[:2])
         address = f"ssh://{getpass.getuser()}@127.0.0.1:{port}{root}"

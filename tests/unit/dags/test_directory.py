@@ -32,6 +32,7 @@ from ansible_collections.airstack.backbone.plugins.module_utils._dags.tree impor
     refusal,
     tree_hash,
 )
+from ansible_collections.airstack.backbone.tests.unit import needs
 from ansible_collections.airstack.backbone.tests.unit.dags.trees import TREES, Executable, Link, Tree, make
 
 
@@ -133,12 +134,12 @@ def test_everything_wrong_is_said_at_once(tmp_path: Path) -> None:
     assert [entry.path for entry in scan(root, everything)] == ["dangling", "deep/inside", "fine.py"]
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes devices")
+@needs.root
 def test_a_device_is_refused(tmp_path: Path) -> None:
     try:
         os.mknod(tmp_path / "null", 0o20666, os.makedev(1, 3))
     except PermissionError:
-        pytest.skip("no right to make devices here")
+        pytest.skip("needs the right to make devices")
     assert problems_of(tmp_path) == ["null is a device, neither a file nor a link"]
 
 

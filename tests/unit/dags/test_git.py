@@ -26,6 +26,7 @@ from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.gi
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git.origin import GitOrigin
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.origin import NOTHING, Before, Known
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.tree import Entry, SourceProblems
+from ansible_collections.airstack.backbone.tests.unit import needs
 from ansible_collections.airstack.backbone.tests.unit.dags.git_contents import (
     commands,
     found,
@@ -34,7 +35,6 @@ from ansible_collections.airstack.backbone.tests.unit.dags.git_contents import (
     record_git,
 )
 from ansible_collections.airstack.backbone.tests.unit.dags.git_servers import (
-    SSHD,
     Site,
     Upstream,
     daemon,
@@ -46,9 +46,6 @@ from ansible_collections.airstack.backbone.tests.unit.dags.git_servers import (
 from ansible_collections.airstack.backbone.tests.unit.dags.trees import TREES, Executable, Link, Tree, before, make
 
 TOKEN = "secret-token"
-
-NEEDS_GIT_LFS = pytest.mark.skipif(not shutil.which("git-lfs"), reason="needs git-lfs")
-NEEDS_SSHD = pytest.mark.skipif(not SSHD, reason="needs openssh-server (sshd)")
 
 
 class Served(NamedTuple):
@@ -78,7 +75,7 @@ def served(kind: str, root: Path) -> Iterator[Served]:
 
 
 @pytest.mark.parametrize(
-    "kind", ["path", "file", "git", "http", "http of version 0", pytest.param("ssh", marks=NEEDS_SSHD)]
+    "kind", ["path", "file", "git", "http", "http of version 0", pytest.param("ssh", marks=needs.sshd)]
 )
 def test_a_repository_is_read_by_any_protocol(kind: str, tmp_path: Path, cache: Path) -> None:
     """Its last commit, one before by the name of an annotated tag, another by its own, and one that is not there."""

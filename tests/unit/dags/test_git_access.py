@@ -26,9 +26,9 @@ from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.gi
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git.origin import GitOrigin
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.origin import NOTHING
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.tree import SourceProblems
+from ansible_collections.airstack.backbone.tests.unit import needs
 from ansible_collections.airstack.backbone.tests.unit.dags.git_contents import problems_of, published
 from ansible_collections.airstack.backbone.tests.unit.dags.git_servers import (
-    SSHD,
     Silent,
     Site,
     Ssh,
@@ -41,7 +41,6 @@ from ansible_collections.airstack.backbone.tests.unit.dags.git_servers import (
 )
 
 TOKEN = "secret-token-%\"'\\ $(x)"
-NEEDS_SSHD = pytest.mark.skipif(not SSHD, reason="needs openssh-server (sshd)")
 
 
 @pytest.mark.parametrize(
@@ -347,7 +346,7 @@ def server(upstream: Upstream, tmp_path: Path) -> Iterator[Ssh]:
         yield server
 
 
-@NEEDS_SSHD
+@needs.sshd
 def test_a_key_that_does_not_open_is_told(server: Ssh, cache: Path) -> None:
     changed = server.known_hosts.replace("AAAA", "AAAA", 1).rstrip()[:-4] + "AAAA"
     host = server.address.split("@")[1].split("/")[0]
@@ -375,7 +374,7 @@ def other_key(cache: Path) -> str:
     return new.read_text()
 
 
-@NEEDS_SSHD
+@needs.sshd
 def test_a_key_is_nowhere_to_be_seen_and_not_for_submodules_elsewhere(upstream: Upstream, tmp_path: Path) -> None:
     """The other server would take the same key, which is not offered to it."""
     cache = tmp_path / "cache with a space"
@@ -399,7 +398,7 @@ def test_a_key_is_nowhere_to_be_seen_and_not_for_submodules_elsewhere(upstream: 
     assert list(cache.glob(".scratch-*")) == []
 
 
-@NEEDS_SSHD
+@needs.sshd
 def test_a_submodule_by_ssh_of_a_host_that_was_asked_by_http_gets_the_key(
     upstream: Upstream, site: Site, server: Ssh, cache: Path
 ) -> None:
@@ -427,7 +426,7 @@ def test_a_server_that_is_not_there_is_named(cache: Path, scheme: str) -> None:
     assert problem.startswith(f"127.0.0.1:{port} cannot be reached: ")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+@needs.root
 def test_a_local_repository_may_be_another_users(upstream: Upstream, cache: Path) -> None:
     upstream.commit({"a": b"a"})
     for each in (upstream.bare, *upstream.bare.rglob("*")):

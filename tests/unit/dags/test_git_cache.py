@@ -23,6 +23,7 @@ from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.gi
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git.process import LONGEST
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.origin import NOTHING, Known
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.tree import SourceProblems
+from ansible_collections.airstack.backbone.tests.unit import needs
 from ansible_collections.airstack.backbone.tests.unit.dags.git_contents import (
     commands,
     problems_of,
@@ -288,7 +289,7 @@ def test_repositories_have_caches_of_their_own(tmp_path: Path, cache: Path) -> N
     assert all(name.startswith("etl.git-") for name in names)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives directories away")
+@needs.root
 def test_a_cache_of_another_user_is_refused(upstream: Upstream, cache: Path) -> None:
     """Its owner could have git run what they like."""
     upstream.commit({"a": b""})

@@ -21,13 +21,12 @@ from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.gi
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git.modules import module_addresses
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.git.origin import GitOrigin
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.origin import NOTHING, Known
+from ansible_collections.airstack.backbone.tests.unit import needs
 from ansible_collections.airstack.backbone.tests.unit.dags.git_contents import problems_of, published
 from ansible_collections.airstack.backbone.tests.unit.dags.git_servers import Site, Upstream, daemon, git, pointer, web
 from ansible_collections.airstack.backbone.tests.unit.dags.trees import Executable, before
 
 TOKEN = "secret-token"
-
-NEEDS_GIT_LFS = pytest.mark.skipif(not shutil.which("git-lfs"), reason="needs git-lfs")
 
 
 @pytest.fixture
@@ -172,7 +171,7 @@ def site(upstream: Upstream) -> Site:
 LARGE = b"large" * 50_000
 
 
-@NEEDS_GIT_LFS
+@needs.git_lfs
 def test_large_files_are_published_with_their_content_where_that_is_asked_for(
     upstream: Upstream, site: Site, cache: Path, tmp_path: Path
 ) -> None:
@@ -202,7 +201,7 @@ def test_large_files_are_published_with_their_content_where_that_is_asked_for(
         assert len([each for each in site.asked if "/large/" in each]) == 1
 
 
-@NEEDS_GIT_LFS
+@needs.git_lfs
 def test_a_large_file_that_the_server_lacks_is_named(upstream: Upstream, site: Site, cache: Path) -> None:
     upstream.commit({"there": site.store(b"there"), "gone": site.store(b"gone"), "out": site.store(b"out")})
     del site.large[hashlib.sha256(b"gone").hexdigest()], site.large[hashlib.sha256(b"out").hexdigest()]
@@ -213,7 +212,7 @@ def test_a_large_file_that_the_server_lacks_is_named(upstream: Upstream, site: S
     assert "gone: [404]" in problem
 
 
-@NEEDS_GIT_LFS
+@needs.git_lfs
 def test_a_large_file_that_broke_in_the_cache_is_fetched_again(upstream: Upstream, site: Site, cache: Path) -> None:
     upstream.commit({"large": site.store(LARGE)})
     with web(site) as address:
@@ -224,7 +223,7 @@ def test_a_large_file_that_broke_in_the_cache_is_fetched_again(upstream: Upstrea
         assert published(origin) == {"large": LARGE}
 
 
-@NEEDS_GIT_LFS
+@needs.git_lfs
 def test_large_files_of_a_local_repository_are_taken_from_it(upstream: Upstream, origin: GitOrigin) -> None:
     digest = hashlib.sha256(LARGE).hexdigest()
     place = upstream.bare / "lfs" / "objects" / digest[:2] / digest[2:4] / digest
@@ -235,7 +234,7 @@ def test_large_files_of_a_local_repository_are_taken_from_it(upstream: Upstream,
     assert published(origin) == {"large": LARGE}
 
 
-@NEEDS_GIT_LFS
+@needs.git_lfs
 def test_another_server_for_large_files_does_not_get_the_token(upstream: Upstream, site: Site, cache: Path) -> None:
     other = Site(site.root)
     access = GitAccess(token=TOKEN)
@@ -250,7 +249,7 @@ def test_another_server_for_large_files_does_not_get_the_token(upstream: Upstrea
     assert other.authorizations == []
 
 
-@NEEDS_GIT_LFS
+@needs.git_lfs
 @pytest.mark.parametrize("url", ["ext::sh -c x", "https://me:password@h/x", "relative"])
 def test_a_server_for_large_files_is_an_address_like_others(
     upstream: Upstream, site: Site, origin: GitOrigin, url: str

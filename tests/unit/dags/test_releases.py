@@ -42,6 +42,7 @@ from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.di
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.publishing import locked
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.releases import Directory, PublishError, compare
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.tree import SourceProblems, tree_hash
+from ansible_collections.airstack.backbone.tests.unit import needs
 from ansible_collections.airstack.backbone.tests.unit.dags import publisher
 from ansible_collections.airstack.backbone.tests.unit.dags.trees import TREES, Executable, Link, Tree, make, read
 
@@ -147,7 +148,7 @@ def test_modes_and_links(storage: Path) -> None:
     assert os.readlink(release / "latest") == "deep/b.py"
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+@needs.root
 def test_owner_and_group_even_in_a_directory_that_gives_its_own_group(storage: Path) -> None:
     (storage / "etl").mkdir()
     os.chown(storage / "etl", 0, 4321)

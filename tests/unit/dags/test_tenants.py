@@ -29,6 +29,7 @@ from ansible_collections.airstack.backbone.plugins.module_utils._dags.origins.di
 )
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.releases import Directory, PublishError
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.tree import SourceProblems
+from ansible_collections.airstack.backbone.tests.unit import needs
 from ansible_collections.airstack.backbone.tests.unit.dags import publisher
 from ansible_collections.airstack.backbone.tests.unit.dags.trees import Tree, make, read
 
@@ -91,7 +92,7 @@ def test_a_link_in_place_of_what_is_being_made_is_not_followed(
     assert read(storage / "etl/.moved") == {"a.py": b"1", "deep/new.py": b"2"}
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+@needs.root
 def test_nobody_else_gets_into_what_is_being_made(storage: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = []
     real = DirectoryContent.write

@@ -8,7 +8,6 @@ from __future__ import annotations
 import configparser
 import json
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from hypothesis import strategies as st
 from ansible_collections.airstack.backbone.plugins.filter.components import component_files, component_units
 from ansible_collections.airstack.backbone.plugins.module_utils._model import components
 from ansible_collections.airstack.backbone.plugins.module_utils._render import systemd
+from ansible_collections.airstack.backbone.tests.unit import needs
 from ansible_collections.airstack.backbone.tests.unit.render import golden_files
 
 CORE = "/opt/airflow/core/3.3.2-0123456789ab"
@@ -169,7 +169,7 @@ def test_mount_units_are_named_as_systemd_names_them(path: str, mounts: list[str
     assert systemd.mount_units(path) == mounts
 
 
-@pytest.mark.skipif(not shutil.which("systemd-escape"), reason="needs systemd-escape")
+@needs.systemd_escape
 @given(st.from_regex(r"(/[A-Za-z0-9_.-]*[A-Za-z0-9_-]){2,3}", fullmatch=True))
 def test_mount_units_agree_with_systemd_escape(path: str) -> None:
     escaped = subprocess.run(

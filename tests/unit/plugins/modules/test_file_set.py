@@ -21,6 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.airstack.backbone.plugins.modules import file_set
+from ansible_collections.airstack.backbone.tests.unit import needs
 
 ME = pwd.getpwuid(os.geteuid()).pw_name
 MY_GROUP = grp.getgrgid(os.getegid()).gr_name
@@ -130,7 +131,7 @@ def test_a_wrong_mode_alone_is_corrected(run: Run, tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+@needs.root
 def test_owner_and_group_are_set_by_name_and_by_number_and_left_alone_otherwise(run: Run, tmp_path: Path) -> None:
     (tmp_path / "kept").write_text("before")
     os.chown(tmp_path / "kept", 12345, 54321)
@@ -706,7 +707,7 @@ def test_stages_of_killed_runs_go_and_those_of_runs_at_work_stay(run: Run, tmp_p
     assert run(**arguments)["changed"] is False
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives directories away")
+@needs.root
 def test_a_stage_that_another_user_named_so_is_left_alone(run: Run, tmp_path: Path) -> None:
     other = stage(tmp_path, "other", 3700)
     os.chown(other, 12345, 12345)

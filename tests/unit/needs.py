@@ -1,0 +1,34 @@
+# Copyright: Contributors to airstack.backbone
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+"""Marks of tests that need more of this machine than Python. CI has all of it: see tests/conftest.py."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+RABBITMQ = Path("/usr/lib/rabbitmq/bin")
+"""The programs themselves: those on PATH change to another user."""
+
+SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+
+IS_ROOT = os.geteuid() == 0
+
+
+def _program(name: str, package: str) -> pytest.MarkDecorator:
+    return pytest.mark.skipif(not shutil.which(name), reason=f"needs {package}")
+
+
+root = pytest.mark.skipif(not IS_ROOT, reason="needs root, who alone gives files away and makes devices")
+git_lfs = _program("git-lfs", "git-lfs")
+redis = _program("redis-server", "redis-server")
+sshd = pytest.mark.skipif(not SSHD, reason="needs openssh-server (sshd)")
+systemd_escape = _program("systemd-escape", "systemd-escape")
+rabbitmq = pytest.mark.skipif(
+    not (IS_ROOT and (RABBITMQ / "rabbitmq-server").exists() and shutil.which("epmd")),
+    reason="needs rabbitmq-server, and root, for whom its programs are",
+)
