@@ -51,9 +51,7 @@ PART = 5 * 1024 * 1024
 
 pytestmark = [
     pytest.mark.disturbs,
-    pytest.mark.skipif(
-        OWN is None, reason="the log store is not the platform's own; who may use it is its owner's word"
-    ),
+    pytest.mark.skipif(OWN is None, reason="needs the platform's own object store; elsewhere its policies decide"),
 ]
 
 

@@ -57,10 +57,10 @@ def test_numbers_that_mean_nothing_are_refused_by_their_names_before_anything_is
 
 def test_check_mode_names_the_packages_that_are_missing_and_no_others(tmp_path: pathlib.Path) -> None:
     if subprocess.run([SYSTEM_PYTHON, "-c", "import apt"], capture_output=True, check=False).returncode != 0:
-        pytest.skip("takes Debian's python3-apt on this machine")
+        pytest.skip("needs Debian's python3-apt on this machine")
     policy = subprocess.run(["apt-cache", "policy", UNUSUAL], capture_output=True, check=False, text=True).stdout
     if "Installed: (none)" not in policy or "Candidate: (none)" in policy:
-        pytest.skip(f"takes a machine that does not have {UNUSUAL} and whose package lists do")
+        pytest.skip(f"needs a package that this machine's lists have and that is not installed: {UNUSUAL}")
     code, said = role(
         tmp_path,
         "install",

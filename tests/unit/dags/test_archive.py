@@ -525,7 +525,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(root)], capture_output=True, check=False
     )
     if mounted.returncode != 0:
-        pytest.skip("no right to mount a small filesystem here")
+        pytest.skip("needs the right to mount a filesystem")
     yield root
     subprocess.run(["umount", str(root)], check=True)
 

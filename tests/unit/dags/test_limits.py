@@ -36,7 +36,7 @@ def small(storage: Path, options: str) -> Iterator[None]:
     """A filesystem in memory, mounted there."""
     command = ["mount", "-t", "tmpfs", "-o", options, "none", str(storage)]
     if os.geteuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode != 0:
-        pytest.skip("mounting takes root and a kernel that lets it")
+        pytest.skip("needs the right to mount a filesystem")
     try:
         (storage / releases.SENTINEL).touch()
         yield
@@ -160,13 +160,13 @@ def test_a_quota_that_is_used_up_is_said_and_left_as_it_was(storage: Path, tmp_p
 def limited(mount: Path, image: Path, megabytes: int) -> Iterator[Path]:
     """A storage with a quota, in a filesystem of an image that has more room. Btrfs keeps quotas on every kernel."""
     if os.geteuid() != 0 or not shutil.which("mkfs.btrfs"):
-        pytest.skip("a filesystem with a quota takes root and btrfs-progs")
+        pytest.skip("needs root and btrfs-progs, for a filesystem with a quota")
     with image.open("wb") as file:
         file.truncate(128 << 20)
     subprocess.run(["mkfs.btrfs", "--quiet", str(image)], check=True)
     mounted = subprocess.run(["mount", "-o", "loop", str(image), str(mount)], capture_output=True, check=False)
     if mounted.returncode != 0:
-        pytest.skip("mounting an image takes loop devices and a kernel with btrfs")
+        pytest.skip("needs loop devices and a kernel with btrfs")
     within = mount / "limited"
     try:
         for command in (
