@@ -271,9 +271,8 @@ class TestCelery(unittest.TestCase):
 
     def test_another_broker_keeps_what_airflow_gives_it(self) -> None:
         config = {"broker_url": "redis://127.0.0.1/0", "broker_transport_options": {"visibility_timeout": 1}}
-        consumer = "airflow_backbone.celery_consumer:SteadyConsumer"
         assert with_quorum_queues(config) == config
-        assert with_pool(config, "etl") == {**config, "worker_consumer": consumer}
+        assert with_pool(config, "etl") == config
 
 
 if __name__ == "__main__":

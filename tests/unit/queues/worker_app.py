@@ -22,7 +22,6 @@ import wall_app
 
 def application(url: str, pool: str | None, ca: str = "") -> Celery:
     """As the scheduler has it where no pool is named."""
-    module = wall_app.celery_config()
     base = {
         "accept_content": ["json"],
         "broker_connection_retry_on_startup": True,
@@ -37,7 +36,7 @@ def application(url: str, pool: str | None, ca: str = "") -> Celery:
         "worker_redirect_stdouts": False,
     }
     made = Celery("queues", set_as_current=False)
-    made.conf.update(module.with_pool(module.with_quorum_queues(base), pool))
+    made.conf.update(wall_app.celery_config().of(base, pool))
 
     @made.task(name="note")
     def note(number: int, seconds: float = 0) -> None:

@@ -148,8 +148,7 @@ def test_sentinels_have_the_tls_of_the_servers() -> None:
 
 def test_another_broker_keeps_its_settings() -> None:
     config = {"broker_url": "memory://", "broker_transport_options": {}}
-    steady = {"worker_consumer": "airflow_backbone.celery_consumer:SteadyConsumer"}
-    assert redis_app.wall_app.celery_config().of(config, "etl") == {**config, **steady}
+    assert redis_app.wall_app.celery_config().of(config, "etl") == config
 
 
 # --- the wall ---------------------------------------------------------------------------------------------------------

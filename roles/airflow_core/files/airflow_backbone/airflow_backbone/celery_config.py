@@ -76,15 +76,13 @@ def with_failover(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def with_pool(config: dict[str, Any], pool: str | None) -> dict[str, Any]:
-    """Return ``config`` with the worker's consumer, and the pool's own control and event exchanges for an AMQP broker.
+    """Return ``config`` with the pool's own control and event exchanges and consumer, if its broker speaks AMQP.
 
     On the shared exchanges that Celery uses otherwise, each worker's broker user would need the right to publish,
     and with it could shut down the workers of every other pool.
     """
-    if not pool:
+    if not pool or not config["broker_url"].startswith(AMQP_SCHEMES):
         return config
-    if not config["broker_url"].startswith(AMQP_SCHEMES):
-        return {**config, "worker_consumer": "airflow_backbone.celery_consumer:SteadyConsumer"}
     return {
         **config,
         "control_exchange": f"celery-{pool}",

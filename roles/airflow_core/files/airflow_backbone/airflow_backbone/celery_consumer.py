@@ -1,6 +1,6 @@
 # Copyright: Contributors to airstack.backbone
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The Celery worker's consumers: one that keeps the queues it was told, and one for the wall between RabbitMQ's pools.
+"""The Celery worker's consumer for the wall between pools.
 
 A pool's broker user may make nothing that other pools share. The broker holds the queues, the exchange for answers to
 the scheduler, and the binding through which the scheduler's commands reach the pool's control exchange. Celery would
@@ -52,25 +52,11 @@ class PoolControl(Control):
     Mailbox = AnsweringMailbox
 
 
-class SteadyConsumer(Consumer):
-    """Celery's consumer, except that it keeps a queue which was taken away and given back.
+class PoolConsumer(Consumer):
+    """Celery's consumer, except that it declares no queue, has no delayed delivery, and keeps the queues that it was told.
 
-    Celery forgets that it was given back when it has to connect to the broker again.
-    """
-
-    def add_task_queue(self, queue: str, *args: Any, **options: Any) -> None:
-        """Consume from one more queue, as the remote control command add_consumer asks."""
-        known = self.app.amqp.queues
-        if queue in known:
-            known.select_add(known[queue])
-        super().add_task_queue(queue, *args, **options)
-
-
-class PoolConsumer(SteadyConsumer):
-    """That consumer, except that it declares no queue and has no delayed delivery.
-
-    Delayed delivery declares 28 queues and exchanges that all workers share, for ``eta`` and ``countdown``, which
-    Airflow never uses.
+    Celery forgets that a queue was taken away and given back when it has to connect to the broker again. Delayed delivery
+    declares 28 queues and exchanges that all workers share, for ``eta`` and ``countdown``, which Airflow never uses.
     """
 
     class Blueprint(Consumer.Blueprint):
@@ -95,7 +81,7 @@ class PoolConsumer(SteadyConsumer):
         except self.connection.channel_errors as refusal:
             logger.warning("Not consuming from %s: %s", queue, refusal)
             return
-        self.app.amqp.queues.add(wanted)
+        self.app.amqp.queues.select_add(wanted)
         super().add_task_queue(queue, *args, **options)
 
     def _standing(self, name: str) -> Queue:
