@@ -6,23 +6,17 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from ansible_collections.airstack.backbone.plugins.module_utils._services import rabbitmq
-
-RABBITMQ = Path("/usr/lib/rabbitmq/bin")
-"""The programs themselves: those on PATH change to another user."""
-
-HAS_RABBITMQ = (RABBITMQ / "rabbitmq-server").exists() and shutil.which("epmd") is not None
-HAS_REDIS = shutil.which("redis-server") is not None
+from ansible_collections.airstack.backbone.tests.unit import needs
 
 START_SECONDS = 90
 PASSWORDS = {"broker": "p@ss/word of the scheduler", "broker_etl": "of etl", "broker_ml": "of ml"}
@@ -39,8 +33,8 @@ def service(*pools: Mapping[str, Any]) -> dict[str, Any]:
     return {"vhost": "airflow-local", "user": "airflow", "queues": queues, "pools": list(pools)}
 
 
-class RabbitMQ:
-    """A node of its own, whose definitions can be replaced while it runs.
+class RabbitMQ(AbstractContextManager["RabbitMQ"]):
+    """A node of its own, whose definitions can be replaced while it runs. It ends with the block that it is entered for.
 
     tls: a folder with a certificate of 127.0.0.1, as airflow_broker gives it; without one the node has no TLS.
     plugins: of RabbitMQ, such as rabbitmq_management, which then listens on management_port. settings: of rabbitmq.conf.
@@ -75,6 +69,9 @@ class RabbitMQ:
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+sbwt none +sbwtdcpu none +sbwtdio none +S 2:2",
         }
 
+    def __exit__(self, *_raised: object) -> None:
+        self.stop()
+
     def url(self, user: str, secret: str) -> str:
         password = PASSWORDS[secret].replace("@", "%40").replace("/", "%2F").replace(" ", "%20")
         return f"amqp{'s' if self._tls else ''}://{user}:{password}@127.0.0.1:{self.port}/airflow-local"
@@ -96,7 +93,7 @@ class RabbitMQ:
         (self.folder / "rabbitmq.conf").write_text("".join(lines), encoding="utf-8")
         with (self.folder / "printed.log").open("wb") as log:
             self._server = subprocess.Popen(
-                [RABBITMQ / "rabbitmq-server"],
+                [needs.RABBITMQ / "rabbitmq-server"],
                 env=self.environment,
                 cwd=self.folder,
                 stdout=log,
@@ -117,10 +114,24 @@ class RabbitMQ:
 
     def control(self, *arguments: str) -> str:
         done = subprocess.run(
-            [RABBITMQ / "rabbitmqctl", *arguments], env=self.environment, check=False, capture_output=True, text=True
+            [needs.RABBITMQ / "rabbitmqctl", *arguments],
+            env=self.environment,
+            check=False,
+            capture_output=True,
+            text=True,
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """It stays there and says nothing."""
+        assert self._server is not None
+        os.killpg(self._server.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.killpg(self._server.pid, signal.SIGCONT)
 
     def stop(self) -> None:
         if self._server is not None:

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,15 +13,13 @@ import pytest
 
 pytest.importorskip("celery", reason="needs Celery, which is not installed here")
 
-from ansible_collections.airstack.backbone.plugins.modules import worker_queues, worker_queues_info
+from ansible_collections.airstack.backbone.plugins.modules import worker_queues
+from ansible_collections.airstack.backbone.tests.unit import needs
 from ansible_collections.airstack.backbone.tests.unit.queues import brokers
 from ansible_collections.airstack.backbone.tests.unit.queues.worker_app import application
-from ansible_collections.airstack.backbone.tests.unit.queues.workers import Workers, send
+from ansible_collections.airstack.backbone.tests.unit.queues.workers import Workers, send, wait_for_queues
 
-pytestmark = [
-    pytest.mark.skipif(not brokers.HAS_RABBITMQ, reason="needs rabbitmq-server"),
-    pytest.mark.skipif(os.geteuid() != 0, reason="RabbitMQ's own programs are for root and its user"),
-]
+pytestmark = needs.rabbitmq
 
 START = {"etl@w1": ["etl", "spare"], "etl@w2": ["etl"], "ml@w1": ["ml"]}
 SERVICE = brokers.service(brokers.pool("etl", "etl", "spare"), brokers.pool("ml", "ml"))
@@ -32,18 +29,11 @@ GRANTED = brokers.service(brokers.pool("etl", "etl", "spare"), brokers.pool("ml"
 Module = Callable[..., dict[str, Any]]
 
 
-def assigned(queues: dict[str, list[str]]) -> list[dict[str, Any]]:
-    return [{"workers": name, "queues": each} for name, each in queues.items()]
-
-
 @pytest.fixture(name="rabbitmq", scope="module")
 def running_rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[brokers.RabbitMQ]:
-    server = brokers.RabbitMQ(tmp_path_factory.mktemp("rabbitmq"))
-    try:
+    with brokers.RabbitMQ(tmp_path_factory.mktemp("rabbitmq")) as server:
         server.start(SERVICE)
         yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture(name="scheduler", scope="module")
@@ -53,24 +43,18 @@ def application_of_the_scheduler(rabbitmq: brokers.RabbitMQ) -> Any:
 
 @pytest.fixture(name="workers", scope="module")
 def running_workers(rabbitmq: brokers.RabbitMQ, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workers]:
-    running = Workers(tmp_path_factory.mktemp("workers"))
-    try:
+    with Workers(tmp_path_factory.mktemp("workers")) as running:
         for name, queues in START.items():
             pool = name.partition("@")[0]
             running.start(rabbitmq.url(f"airflow-{pool}", f"broker_{pool}"), name, queues=queues)
         running.ready()
         yield running
-    finally:
-        running.stop()
 
 
 @pytest.fixture(name="more")
 def workers_of_one_test(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workers]:
-    running = Workers(tmp_path_factory.mktemp("more"))
-    try:
+    with Workers(tmp_path_factory.mktemp("more")) as running:
         yield running
-    finally:
-        running.stop()
 
 
 @pytest.fixture(name="url")
@@ -78,30 +62,18 @@ def url_of_the_scheduler(rabbitmq: brokers.RabbitMQ) -> str:
     return rabbitmq.url("airflow", "broker")
 
 
-@pytest.fixture(name="move")
-def module_on_workers_as_they_began(workers: Workers, scheduler: Any, url: str, run_module: Any) -> Iterator[Module]:
-    def move(queues: dict[str, list[str]], check: bool = False, **options: Any) -> dict[str, Any]:
-        arguments = {"broker_url": url, "expected_workers": list(START), "timeout": 20, **options}
-        result: dict[str, Any] = run_module(worker_queues.main, check=check, assignments=assigned(queues), **arguments)
-        assert "of the scheduler" not in run_module.printed
-        return result
+@pytest.fixture(name="asked")
+def what_the_modules_are_asked(url: str, workers: Workers) -> dict[str, Any]:
+    return {"broker_url": url, "expected_workers": list(START), "timeout": 20}
 
-    yield move
+
+@pytest.fixture(autouse=True)
+def workers_as_they_began(move: Module, scheduler: Any) -> Iterator[None]:
+    yield
     with scheduler.connection_for_write() as connection:
         for queue in SERVICE["queues"]:
             connection.default_channel.queue_purge(queue)
     assert "msg" not in move(START, allow_unserved=True)
-
-
-@pytest.fixture(name="look")
-def info_module(workers: Workers, url: str, run_module: Any) -> Module:
-    def look(**options: Any) -> dict[str, Any]:
-        result: dict[str, Any] = run_module(
-            worker_queues_info.main, **{"broker_url": url, "expected_workers": list(START), **options}
-        )
-        return result
-
-    return look
 
 
 def test_workers_come_to_their_queues(move: Module, look: Module) -> None:
@@ -281,12 +253,7 @@ def test_a_moved_queue_stays_moved_when_the_broker_drops_the_connection(
     for queues in (["etl"], ["etl", "spare"]):
         assert move({"etl@w1": queues})["changed"]
     rabbitmq.control("close_all_connections", "--vhost", "airflow-local", "test")
-    found: list[str] = []
-    deadline = time.monotonic() + 60
-    while found != ["etl", "spare"] and time.monotonic() < deadline:
-        time.sleep(1)
-        found = look(timeout=30)["workers"].get("etl@w1", {"queues": []})["queues"]
-    assert found == ["etl", "spare"]
+    wait_for_queues(look, "etl@w1", ["etl", "spare"])
 
 
 def test_info_tells_what_does_not_fit(look: Module, scheduler: Any, move: Module, workers: Workers) -> None:
@@ -347,9 +314,5 @@ def test_a_pattern_for_nobody_is_named(move: Module) -> None:
 def test_an_url_in_a_file_is_read_and_never_printed(move: Module, url: str, tmp_path: Any, run_module: Any) -> None:
     place = tmp_path / "broker_url"
     place.write_text(f"{url}\n", encoding="utf-8")
-    asked = {"expected_workers": list(START), "timeout": 20}
-    result = run_module(
-        worker_queues.main, assignments=assigned(START), broker_url_file=str(place), verbose=True, **asked
-    )
-    assert not result["changed"]
+    assert not move(START, broker_url=None, broker_url_file=str(place), verbose=True)["changed"]
     assert "p%40ss" not in run_module.printed

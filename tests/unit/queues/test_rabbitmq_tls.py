@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,16 +13,13 @@ import pytest
 pytest.importorskip("celery", reason="needs Celery, which is not installed here")
 pytest.importorskip("cryptography", reason="TLS needs certificates, and what makes them is not installed")
 
-from ansible_collections.airstack.backbone.plugins.modules import worker_queues, worker_queues_info
+from ansible_collections.airstack.backbone.tests.unit import needs
 from ansible_collections.airstack.backbone.tests.unit.queues import brokers
 from ansible_collections.airstack.backbone.tests.unit.queues.worker_app import application
 from ansible_collections.airstack.backbone.tests.unit.queues.workers import Workers, send
 from ansible_collections.airstack.backbone.tests.unit.services.certificates import Authority
 
-pytestmark = [
-    pytest.mark.skipif(not brokers.HAS_RABBITMQ, reason="needs rabbitmq-server"),
-    pytest.mark.skipif(os.geteuid() != 0, reason="RabbitMQ's own programs are for root and its user"),
-]
+pytestmark = needs.rabbitmq
 
 WORKERS = ["etl@w1", "etl@w2"]
 NOBODY = "127.0.0.9"
@@ -41,54 +37,36 @@ def authority_of_the_platform(tmp_path_factory: pytest.TempPathFactory) -> Autho
 def running_rabbitmq(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[brokers.RabbitMQ]:
     folder = tmp_path_factory.mktemp("rabbitmq")
     authority.equip(folder / "tls", "127.0.0.1")
-    server = brokers.RabbitMQ(folder, folder / "tls")
-    try:
+    with brokers.RabbitMQ(folder, folder / "tls") as server:
         server.start(brokers.service(brokers.pool("etl", "etl", "spare")))
         yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture(name="workers", scope="module")
 def running_workers(
     rabbitmq: brokers.RabbitMQ, authority: Authority, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Workers]:
-    running = Workers(tmp_path_factory.mktemp("workers"))
-    try:
+    with Workers(tmp_path_factory.mktemp("workers")) as running:
         for name, queues in zip(WORKERS, (["etl", "spare"], ["etl"])):
             running.start(rabbitmq.url("airflow-etl", "broker_etl"), name, queues=queues, ca=authority.ca)
         running.ready()
         yield running
-    finally:
-        running.stop()
 
 
-@pytest.fixture(name="move")
-def module(workers: Workers, rabbitmq: brokers.RabbitMQ, authority: Authority, run_module: Any) -> Module:
-    def move(queues: dict[str, list[str]], **options: Any) -> dict[str, Any]:
-        assigned = [{"workers": name, "queues": each} for name, each in queues.items()]
-        given = {
-            "broker_url": rabbitmq.url("airflow", "broker"),
-            "ca_path": str(authority.ca),
-            "expected_workers": WORKERS,
-            **options,
-        }
-        result: dict[str, Any] = run_module(worker_queues.main, assignments=assigned, **given)
-        return result
-
-    return move
+@pytest.fixture(name="asked")
+def what_the_modules_are_asked(rabbitmq: brokers.RabbitMQ, authority: Authority, workers: Workers) -> dict[str, Any]:
+    url = rabbitmq.url("airflow", "broker")
+    return {"broker_url": url, "ca_path": str(authority.ca), "expected_workers": WORKERS}
 
 
 def test_a_queue_moves_and_its_tasks_run(
-    move: Module, workers: Workers, rabbitmq: brokers.RabbitMQ, authority: Authority, run_module: Any
+    move: Module, look: Module, workers: Workers, rabbitmq: brokers.RabbitMQ, authority: Authority
 ) -> None:
     result = move({"etl@w1": ["etl"], "etl@w2": ["etl", "spare"]})
     assert result["workers"]["etl@w2"] == {"before": ["etl"], "after": ["etl", "spare"]}
-    url = rabbitmq.url("airflow", "broker")
-    send(application(url, None, str(authority.ca)), "spare", range(3))
+    send(application(rabbitmq.url("airflow", "broker"), None, str(authority.ca)), "spare", range(3))
     workers.finish(range(3))
-    seen = run_module(worker_queues_info.main, broker_url=url, ca_path=str(authority.ca), expected_workers=WORKERS)
-    assert seen["queues"]["spare"]["workers"] == ["etl@w2"]
+    assert look()["queues"]["spare"]["workers"] == ["etl@w2"]
     assert move({"etl@w1": ["etl", "spare"], "etl@w2": ["etl"]})["changed"]
 
 

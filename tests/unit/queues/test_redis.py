@@ -14,12 +14,12 @@ import pytest
 pytest.importorskip("celery", reason="needs Celery, which is not installed here")
 pytest.importorskip("redis", reason="needs Redis' client, which is not installed here")
 
-from ansible_collections.airstack.backbone.plugins.modules import worker_queues, worker_queues_info
+from ansible_collections.airstack.backbone.tests.unit import needs
 from ansible_collections.airstack.backbone.tests.unit.queues import brokers
 from ansible_collections.airstack.backbone.tests.unit.queues.worker_app import application
-from ansible_collections.airstack.backbone.tests.unit.queues.workers import Workers, send
+from ansible_collections.airstack.backbone.tests.unit.queues.workers import Workers, send, wait_for_queues
 
-pytestmark = pytest.mark.skipif(not brokers.HAS_REDIS, reason="needs redis-server")
+pytestmark = needs.redis
 
 Module = Callable[..., dict[str, Any]]
 
@@ -37,26 +37,16 @@ def application_of_the_scheduler(url: str) -> Any:
 
 @pytest.fixture(name="workers", scope="module")
 def running_workers(url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workers]:
-    running = Workers(tmp_path_factory.mktemp("workers"))
-    try:
+    with Workers(tmp_path_factory.mktemp("workers")) as running:
         running.start(url, "etl@w1", queues=["etl", "spare"])
         running.start(url, "etl@w2", queues=["etl"])
         running.ready()
         yield running
-    finally:
-        running.stop()
 
 
-@pytest.fixture(name="move")
-def module(workers: Workers, url: str, run_module: Any) -> Module:
-    def move(queues: dict[str, list[str]], **options: Any) -> dict[str, Any]:
-        assigned = [{"workers": name, "queues": each} for name, each in queues.items()]
-        arguments = {"broker_url": url, "expected_workers": ["etl@w1", "etl@w2"], **options}
-        result: dict[str, Any] = run_module(worker_queues.main, assignments=assigned, **arguments)
-        assert brokers.REDIS_PASSWORD not in run_module.printed
-        return result
-
-    return move
+@pytest.fixture(name="asked")
+def what_the_modules_are_asked(url: str, workers: Workers) -> dict[str, Any]:
+    return {"broker_url": url, "expected_workers": ["etl@w1", "etl@w2"]}
 
 
 def test_no_task_is_lost_or_run_twice_while_queues_move(move: Module, workers: Workers, scheduler: Any) -> None:
@@ -82,15 +72,13 @@ def test_no_task_is_lost_or_run_twice_while_queues_move(move: Module, workers: W
     assert moved >= 2
 
 
-def test_a_queue_with_messages_is_not_left_alone(
-    move: Module, workers: Workers, scheduler: Any, url: str, run_module: Any
-) -> None:
+def test_a_queue_with_messages_is_not_left_alone(move: Module, look: Module, workers: Workers, scheduler: Any) -> None:
     send(scheduler, "spare", range(1000, 1008), seconds=0.5)
     refused = move({"etl@*": ["etl"]})
     assert refused["failed"]
     assert "spare holds " in refused["msg"]
     assert move({"etl@*": ["etl"]}, allow_unserved=True)["unserved"]["spare"] >= 1
-    seen = run_module(worker_queues_info.main, broker_url=url, sources={"etl": ["etl", "spare"]})
+    seen = look(sources={"etl": ["etl", "spare"]})
     assert list(seen["without_consumer"]) == ["spare"]
     assert seen["queues"]["spare"]["consumers"] is None
     assert move({"etl@w1": ["etl", "spare"]})["changed"]
@@ -98,22 +86,14 @@ def test_a_queue_with_messages_is_not_left_alone(
     assert set(workers.ran().values()) == {1}
 
 
-def test_a_moved_queue_stays_moved_when_the_connection_is_lost(
-    move: Module, url: str, scheduler: Any, run_module: Any
-) -> None:
+def test_a_moved_queue_stays_moved_when_the_connection_is_lost(move: Module, look: Module, scheduler: Any) -> None:
     # Taken away and given back: this is what Celery's own consumer forgets.
     for queues in (["etl"], ["etl", "spare"]):
         assert move({"etl@w1": queues})["changed"]
     with scheduler.connection_for_write() as connection:
         for kind in ("normal", "pubsub"):
             connection.default_channel.client.client_kill_filter(_type=kind, skipme=True)
-    found: list[str] = []
-    deadline = time.monotonic() + 60
-    while found != ["etl", "spare"] and time.monotonic() < deadline:
-        time.sleep(1)
-        seen = run_module(worker_queues_info.main, broker_url=url, answer_timeout=2)
-        found = seen["workers"].get("etl@w1", {"queues": []})["queues"]
-    assert found == ["etl", "spare"]
+    wait_for_queues(look, "etl@w1", ["etl", "spare"])
 
 
 def test_a_wrong_password_is_told_without_it(move: Module, url: str) -> None:

@@ -16,27 +16,26 @@ pytest.importorskip("redis", reason="needs Redis' client, which is not installed
 pytest.importorskip("cryptography", reason="TLS needs certificates, and what makes them is not installed")
 
 from ansible_collections.airstack.backbone.plugins.module_utils._model import credentials
-from ansible_collections.airstack.backbone.plugins.modules import worker_queues, worker_queues_info
-from ansible_collections.airstack.backbone.tests.unit.services import redis_servers
+from ansible_collections.airstack.backbone.tests.unit import needs
 from ansible_collections.airstack.backbone.tests.unit.services.certificates import Authority
 from ansible_collections.airstack.backbone.tests.unit.services.redis_platform import (
     application,
-    ports_of_three,
     runs,
-    start_three,
+    three,
     workers_answer,
 )
 from ansible_collections.airstack.backbone.tests.unit.services.redis_servers import (
     SECRETS,
     Servers,
-    broker,
     client,
-    free_port,
-    started,
+    one,
     wait_for,
 )
 
-pytestmark = pytest.mark.skipif(not redis_servers.SERVER, reason="needs redis-server")
+pytestmark = needs.redis
+
+KINDS = {"one": (False, False), "one-tls": (False, True), "sentinels": (True, False), "sentinels-tls": (True, True)}
+"""Whether there are three, and whether they have TLS."""
 
 WORKERS = ["etl@host1", "etl@host2"]
 Module = Callable[..., dict[str, Any]]
@@ -45,28 +44,22 @@ Module = Callable[..., dict[str, Any]]
 @pytest.fixture(
     name="servers",
     scope="module",
-    params=[(False, False), (False, True), (True, False), (True, True)],
-    ids=["one", "one-tls", "sentinels", "sentinels-tls"],
+    params=KINDS.values(),
+    ids=KINDS.keys(),
 )
 def servers_with_workers(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     are_three, is_encrypted = request.param
     folder: Path = tmp_path_factory.mktemp("redis")
-    authority = Authority(folder, "authority")
-    ports, sentinels = ports_of_three() if are_three else ([free_port()], [])
-    with started(folder, broker(ports[0], sentinels, authority.ca if is_encrypted else None)) as servers:
-        authority.equip(servers.tls, "127.0.0.1")
-        if are_three:
-            start_three(servers, ports, sentinels)
-        else:
-            servers.server(ports[0])
+    authority = Authority(folder, "authority") if is_encrypted else None
+    with three(folder, authority) if are_three else one(folder, authority) as servers:
         for number in (1, 2):
             servers.worker("etl", number)
         workers_answer(servers, application(servers, None), 2)
         yield servers
 
 
-@pytest.fixture(name="options")
-def options_of_the_role(servers: Servers) -> dict[str, Any]:
+@pytest.fixture(name="asked")
+def what_the_role_asks(servers: Servers) -> dict[str, Any]:
     """As airflow_components gives them."""
     planned = servers.planned
     sentinel, tls = planned["sentinel"], planned["tls"]
@@ -79,20 +72,7 @@ def options_of_the_role(servers: Servers) -> dict[str, Any]:
     }
 
 
-@pytest.fixture(name="move")
-def module(options: dict[str, Any], run_module: Any) -> Module:
-    def move(queues: dict[str, list[str]], **more: Any) -> dict[str, Any]:
-        assigned = [{"workers": name, "queues": each} for name, each in queues.items()]
-        result: dict[str, Any] = run_module(worker_queues.main, assignments=assigned, **{**options, **more})
-        assert SECRETS["broker"] not in run_module.printed
-        return result
-
-    return move
-
-
-def test_a_queue_moves_and_its_tasks_run(
-    move: Module, servers: Servers, options: dict[str, Any], run_module: Any
-) -> None:
+def test_a_queue_moves_and_its_tasks_run(move: Module, look: Module, servers: Servers) -> None:
     """With the rights of the scheduler's user, of whom nothing is refused."""
     operators = [client(servers.planned, "operator", port) for port in ports(servers)]
     for operator in operators:
@@ -104,8 +84,7 @@ def test_a_queue_moves_and_its_tasks_run(
     assert result["uncovered"] == ["etl@host2"]
     application(servers, None).send_task("run", args=[1], queue="etl_highmem")
     wait_for(lambda: len(runs(servers)) == before + 1, "the task runs")
-    seen = run_module(worker_queues_info.main, **options)
-    assert seen["queues"]["etl_highmem"]["workers"] == ["etl@host2"]
+    assert look()["queues"]["etl_highmem"]["workers"] == ["etl@host2"]
     assert move({"etl@*": ["etl", "etl_highmem"]})["workers"]["etl@host1"]["after"] == ["etl", "etl_highmem"]
     time.sleep(1)
     refused = [entry["object"] for operator in operators for entry in operator.acl_log()]
@@ -127,16 +106,15 @@ def test_a_queue_with_messages_is_not_left_alone(move: Module, servers: Servers)
     wait_for(lambda: len(runs(servers)) == before + 20, "the tasks run")
 
 
-def test_a_wrong_password_is_told_without_it(move: Module, options: dict[str, Any]) -> None:
-    result = move({"etl@*": ["etl"]}, broker_url=options["broker_url"].replace("of%20the%20scheduler", "wr0ng"))
+def test_a_wrong_password_is_told_without_it(move: Module, asked: dict[str, Any]) -> None:
+    result = move({"etl@*": ["etl"]}, broker_url=asked["broker_url"].replace("of%20the%20scheduler", "wr0ng"))
     assert result["failed"]
     assert "See that the user exists there with this password" in result["msg"], result
     assert "wr0ng" not in result["msg"]
 
 
-def test_another_authoritys_certificate_is_refused(move: Module, servers: Servers, tmp_path: Path) -> None:
-    if not servers.planned["tls"]:
-        pytest.skip("has no TLS")
+@pytest.mark.parametrize("servers", [KINDS["one-tls"], KINDS["sentinels-tls"]], ids=["one", "sentinels"], indirect=True)
+def test_another_authoritys_certificate_is_refused(move: Module, tmp_path: Path) -> None:
     stranger = Authority(tmp_path, "stranger")
     result = move({"etl@*": ["etl"]}, ca_path=str(stranger.ca))
     assert result["failed"]

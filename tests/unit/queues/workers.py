@@ -9,8 +9,8 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +19,17 @@ from ansible_collections.airstack.backbone.tests.unit.queues.brokers import end,
 BACKBONE = Path(__file__).parents[3] / "roles/airflow_core/files/airflow_backbone"
 
 
-class Workers:
-    """Some workers, by their Celery names, what they wrote, and the tasks that they ran."""
+class Workers(AbstractContextManager["Workers"]):
+    """Some workers, by their Celery names, what they wrote, and the tasks that they ran. They end with the block."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self.ran_file = folder / "ran"
         self.ran_file.touch()
+
+    def __exit__(self, *_raised: object) -> None:
+        self.stop()
 
     def start(
         self, url: str, *names: str, queues: Sequence[str], pool: str | None = None, ca: Path | None = None
@@ -116,3 +119,12 @@ def send(application: Any, queue: str, numbers: Iterable[int], seconds: float = 
     with application.producer_or_acquire() as producer:
         for number in numbers:
             application.send_task("note", args=(number, seconds), queue=queue, producer=producer)
+
+
+def wait_for_queues(look: Callable[..., dict[str, Any]], worker: str, queues: list[str]) -> None:
+    """Wait until worker_queues_info finds that a worker consumes these."""
+    wait(
+        lambda: look(timeout=30)["workers"].get(worker, {}).get("queues") == queues,
+        f"{worker} does not consume {', '.join(queues)}",
+        lambda: "",
+    )

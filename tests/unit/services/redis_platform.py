@@ -1,17 +1,33 @@
 # Copyright: Contributors to airstack.backbone
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The platform's Celery on the servers of redis_servers: its scheduler, and what its workers did."""
+"""The platform on the servers of redis_servers: its Celery, what its workers did, and the module that sets the servers."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import redis
 
+from ansible_collections.airstack.backbone.plugins.module_utils._services import redis as service
 from ansible_collections.airstack.backbone.tests.unit.services import redis_app
-from ansible_collections.airstack.backbone.tests.unit.services.redis_servers import Servers, client, free_port, wait_for
+from ansible_collections.airstack.backbone.tests.unit.services.redis_servers import (
+    ADDRESS,
+    SECRETS,
+    Servers,
+    broker,
+    client,
+    free_port,
+    started,
+    wait_for,
+)
+
+if TYPE_CHECKING:
+    from ansible_collections.airstack.backbone.tests.unit.services.certificates import Authority
 
 
 def application(servers: Servers, pool: str | None, **options: Any) -> Any:
@@ -42,22 +58,26 @@ def answers(server: Any) -> bool:
         return False
 
 
-def ports_of_three() -> tuple[list[int], list[int]]:
-    """Ports for three servers and three Sentinels."""
-    servers, sentinels = ([free_port() for _index in range(3)] for _kind in range(2))
-    return servers, sentinels
+@contextmanager
+def three(folder: Path, authority: Authority | None = None) -> Iterator[Servers]:
+    """Three servers, of which the first is the master, and a Sentinel for each; with TLS where there is an authority."""
+    (master, *replicas), sentinels = ([free_port() for _index in range(3)] for _kind in range(2))
+    with started(folder, broker(master, sentinels, authority and authority.ca), authority) as servers:
+        servers.server(master)
+        for port in replicas:
+            servers.server(port, master)
+        for port in sentinels:
+            servers.sentinel(port, master)
+        await_all(servers)
+        yield servers
 
 
-def start_three(servers: Servers, ports: list[int], sentinels: list[int]) -> None:
-    """Three servers, of which the first is the master, and a Sentinel for each."""
-    for port in ports:
-        servers.server(port, None if port == ports[0] else ports[0])
-    for port in sentinels:
-        servers.sentinel(port, ports[0])
-    await_all(servers, sentinels)
+def sentinels_of(servers: Servers) -> list[int]:
+    """Their ports."""
+    return [node["port"] for node in servers.planned["sentinel"]["nodes"]]
 
 
-def await_all(servers: Servers, sentinels: list[int]) -> None:
+def await_all(servers: Servers) -> None:
     """Wait until every Sentinel sees a master that two replicas follow."""
 
     def sees(port: int) -> bool:
@@ -68,4 +88,35 @@ def await_all(servers: Servers, sentinels: list[int]) -> None:
         good = place.info("replication").get("min_slaves_good_slaves", 0)
         return good == 2 and master["num-slaves"] == 2 and master["num-other-sentinels"] == 2
 
-    wait_for(lambda: all(map(sees, sentinels)), "the Sentinels see a master with two replicas")
+    wait_for(lambda: all(map(sees, sentinels_of(servers))), "the Sentinels see a master with two replicas")
+
+
+def module(servers: Servers, check: bool = False, **options: Any) -> Any:
+    """redis_server on the first server's host, where systemctl restarts it."""
+    planned = servers.planned
+
+    def restart(command: list[str], check_rc: bool) -> None:
+        assert (command, check_rc) == (["systemctl", "restart", "redis-server.service"], True)
+        servers.kill(planned["port"])
+        servers.revive(planned["port"])
+
+    return SimpleNamespace(
+        check_mode=check,
+        run_command=restart,
+        params={
+            "host": ADDRESS,
+            "port": planned["port"],
+            "tls": {"ca_path": str(servers.tls / "ca.pem"), "name": None} if planned["tls"] else None,
+            "user": service.role(planned, "operator"),
+            "password": service.role_password(planned, "operator", SECRETS),
+            "settings": service.settings(planned),
+            "secret_settings": {"masterauth": service.role_password(planned, "replica", SECRETS)},
+            "load_users": False,
+            "load_certificate": False,
+            "restart": False,
+            "unit": "redis-server.service",
+            "sentinel": None,
+            "timeout": 10,
+            **options,
+        },
+    )

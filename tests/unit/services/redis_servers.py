@@ -6,24 +6,26 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from ansible_collections.airstack.backbone.plugins.module_utils._model import credentials
 from ansible_collections.airstack.backbone.plugins.module_utils._services import redis as service
+from ansible_collections.airstack.backbone.tests.unit.queues.brokers import free_port, is_open
 
-SERVER = shutil.which("redis-server")
+if TYPE_CHECKING:
+    from ansible_collections.airstack.backbone.tests.unit.services.certificates import Authority
+
+ADDRESS = "127.0.0.1"
 POOLS = {"etl": ["etl", "etl_highmem"], "ml": ["ml"]}
 SECRETS = {
     "broker": "of the scheduler/+",
@@ -34,22 +36,16 @@ HERE = Path(__file__).parent
 START_SECONDS = 60
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
 def broker(port: int, sentinels: list[int] | None = None, ca: Path | None = None) -> dict[str, Any]:
     """As the plan has it; with the file of an authority, with TLS."""
-    nodes = [{"name": str(each), "address": "127.0.0.1", "port": each} for each in sentinels or ()]
+    nodes = [{"name": str(each), "address": ADDRESS, "port": each} for each in sentinels or ()]
     direct = "rediss" if ca else "redis"
     return {
         "provider": "redis",
         "kind": "redis",
         "scheme": "sentinel" if sentinels else direct,
         "tls": {"ca": str(ca)} if ca else None,
-        "host": "127.0.0.1",
+        "host": ADDRESS,
         "port": port,
         "vhost": "0",
         "user": "airflow-local",
@@ -72,12 +68,6 @@ def wait_for(happened: Callable[[], Any], what: str, seconds: float = START_SECO
     return found
 
 
-def listens(port: int) -> bool:
-    with socket.socket() as client:
-        client.settimeout(1)
-        return client.connect_ex(("127.0.0.1", port)) == 0
-
-
 def client(planned: dict[str, Any], user: str, port: int | None = None) -> Any:
     """A client of one of the users: a pool's name, "core", or one of service.ROLES."""
     redis = pytest.importorskip("redis", reason="the Python client of Redis is not installed here")
@@ -87,9 +77,7 @@ def client(planned: dict[str, Any], user: str, port: int | None = None) -> Any:
         account = next((pool for pool in planned["pools"] if pool["name"] == user), planned)
         name, password = account["user"], SECRETS[account["secret"]]
     tls = {"ssl": True, "ssl_ca_certs": planned["tls"]["ca"]} if planned["tls"] else {}
-    return redis.Redis(
-        "127.0.0.1", port or planned["port"], username=name, password=password, decode_responses=True, **tls
-    )
+    return redis.Redis(ADDRESS, port or planned["port"], username=name, password=password, decode_responses=True, **tls)
 
 
 @dataclass
@@ -147,9 +135,8 @@ class Servers:
         self.again(name, port, config, *more)
 
     def again(self, name: str, port: int, config: Path, *more: str) -> None:
-        assert SERVER
-        self.run(name, [SERVER, str(config), *more])
-        wait_for(lambda: listens(port) or self.running[name].poll() is not None, f"{name} listens")
+        self.run(name, ["redis-server", str(config), *more])
+        wait_for(lambda: is_open(port) or self.running[name].poll() is not None, f"{name} listens")
         assert self.running[name].poll() is None, self.log(name)
 
     def run(self, name: str, command: list[str], **environment: str) -> None:
@@ -161,10 +148,15 @@ class Servers:
     def log(self, name: str) -> str:
         return (self.folder / f"{name}.log").read_text(encoding="utf-8", errors="replace")
 
-    def kill(self, name: str) -> None:
-        process = self.running.pop(name)
+    def kill(self, port: int) -> None:
+        """A server is gone at once, as with its host."""
+        process = self.running.pop(f"server-{port}")
         process.kill()
         process.wait(timeout=30)
+
+    def revive(self, port: int) -> None:
+        """Start a killed server again, with what it has on its disk."""
+        self.again(f"server-{port}", port, self.folder / str(port) / "redis.conf")
 
     def quit(self, *names: str) -> None:
         """End workers at once, whatever they run."""
@@ -212,9 +204,21 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 @contextmanager
-def started(folder: Path, planned: dict[str, Any]) -> Iterator[Servers]:
-    """Servers that end with the test."""
-    with ExitStack() as stack:
-        servers = Servers(folder, planned)
-        stack.callback(servers.stop)
+def started(folder: Path, planned: dict[str, Any], authority: Authority | None = None) -> Iterator[Servers]:
+    """Servers that end with the block; with the certificate of an authority, none of which runs yet."""
+    servers = Servers(folder, planned)
+    if authority:
+        authority.equip(servers.tls, ADDRESS)
+    try:
+        yield servers
+    finally:
+        servers.stop()
+
+
+@contextmanager
+def one(folder: Path, authority: Authority | None = None, **settings: str) -> Iterator[Servers]:
+    """A server that runs; with TLS where there is an authority."""
+    port = free_port()
+    with started(folder, broker(port, ca=authority and authority.ca), authority) as servers:
+        servers.server(port, **settings)
         yield servers

@@ -20,6 +20,7 @@ from ansible_collections.airstack.backbone.plugins.module_utils._model import cr
 from ansible_collections.airstack.backbone.plugins.module_utils._model.inventory import Inventory
 from ansible_collections.airstack.backbone.plugins.module_utils._services import rabbitmq as service
 from ansible_collections.airstack.backbone.plugins.modules import worker_queues
+from ansible_collections.airstack.backbone.tests.unit import needs
 from ansible_collections.airstack.backbone.tests.unit.plugins.modules import conftest
 from ansible_collections.airstack.backbone.tests.unit.queues import brokers
 from ansible_collections.airstack.backbone.tests.unit.queues.worker_app import application
@@ -27,10 +28,6 @@ from ansible_collections.airstack.backbone.tests.unit.queues.workers import Work
 from ansible_collections.airstack.backbone.tests.unit.services.role_runs import Deployer, Run
 
 run_module = conftest.run_module
-needs_redis = pytest.mark.skipif(not brokers.HAS_REDIS, reason="needs redis-server")
-needs_rabbitmq = pytest.mark.skipif(
-    not brokers.HAS_RABBITMQ or os.geteuid() != 0, reason="needs rabbitmq-server, and root, for whom its programs are"
-)
 
 ROLE = {"name": "airstack.backbone.airflow_broker"}
 PROBLEMS = {"fail": {"msg": "{{ airflow_broker_problems }}"}, "when": "airflow_broker_problems | length > 0"}
@@ -79,7 +76,7 @@ def planned_url(url: str, password: str) -> str:
     return credentials.broker_url(broker, broker["user"] or "", password)
 
 
-@needs_redis
+@needs.redis
 def test_a_redis_of_others_is_compared_and_stops_what_would_lose_tasks(tmp_path: Path) -> None:
     redis = pytest.importorskip("redis", reason="the Python client of Redis is not installed here")
     with brokers.redis(tmp_path) as own:
@@ -109,7 +106,7 @@ def test_a_redis_of_others_is_compared_and_stops_what_would_lose_tasks(tmp_path:
         assert "wr0ng" not in wrong.said
 
 
-@needs_redis
+@needs.redis
 def test_workers_run_tasks_of_a_redis_of_others(tmp_path: Path) -> None:
     with brokers.redis(tmp_path) as own:
         url = planned_url("redis://" + own.rpartition("@")[2], brokers.REDIS_PASSWORD)
@@ -136,7 +133,7 @@ def rabbitmq(folder: Path, plugins: tuple[str, ...] = ()) -> Iterator[brokers.Ra
         server.stop()
 
 
-@needs_rabbitmq
+@needs.rabbitmq
 def test_a_rabbitmq_of_others_is_compared_and_gets_what_it_has_to_hold(tmp_path: Path, run_module: Any) -> None:
     password = brokers.PASSWORDS["broker"]
     definitions = tmp_path / "wanted.json"
@@ -228,7 +225,7 @@ def managed(folder: Path, hosts: list[str], node: brokers.RabbitMQ | None) -> Ca
     program = programs / "rabbitmqctl"
     if node:
         told = " ".join(shlex.quote(f"{name}={value}") for name, value in node.environment.items())
-        program.write_text(f'#!/bin/sh\nexec env -i {told} {brokers.RABBITMQ}/rabbitmqctl "$@"\n', encoding="utf-8")
+        program.write_text(f'#!/bin/sh\nexec env -i {told} {needs.RABBITMQ}/rabbitmqctl "$@"\n', encoding="utf-8")
     else:
         program.write_text("#!/bin/sh\necho 'nodedown' >&2\nexit 69\n", encoding="utf-8")
     program.chmod(0o755)
@@ -240,7 +237,7 @@ def managed(folder: Path, hosts: list[str], node: brokers.RabbitMQ | None) -> Ca
     return lambda *options: made("-e", json.dumps({"__airflow_broker_data": str(data)}), *options)
 
 
-@needs_rabbitmq
+@needs.rabbitmq
 def test_a_shorter_patience_is_named_and_left_to_the_deployment(node: brokers.RabbitMQ, tmp_path: Path) -> None:
     deploy = managed(tmp_path, ["mq1"], node)
     run = deploy("--check")
@@ -251,7 +248,7 @@ def test_a_shorter_patience_is_named_and_left_to_the_deployment(node: brokers.Ra
     assert (again.failed, "consumer_timeout" in again.said) == (0, False), again.said
 
 
-@needs_rabbitmq
+@needs.rabbitmq
 def test_one_node_does_not_become_three_while_it_holds_messages(node: brokers.RabbitMQ, tmp_path: Path) -> None:
     deploy = managed(tmp_path, ["mq1", "mq2", "mq3"], node)
     empty = deploy()

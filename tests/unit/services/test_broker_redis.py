@@ -18,15 +18,16 @@ from kombu.exceptions import OperationalError
 
 from airflow_backbone import redis_transport
 from ansible_collections.airstack.backbone.plugins.module_utils._services import redis as service
-from ansible_collections.airstack.backbone.tests.unit.services import redis_app, redis_servers
+from ansible_collections.airstack.backbone.tests.unit import needs
+from ansible_collections.airstack.backbone.tests.unit.services import redis_app
 from ansible_collections.airstack.backbone.tests.unit.services.certificates import Authority
 from ansible_collections.airstack.backbone.tests.unit.services.redis_platform import (
     answers,
     application,
     await_all,
-    ports_of_three,
     runs,
-    start_three,
+    sentinels_of,
+    three,
     workers_answer,
 )
 from ansible_collections.airstack.backbone.tests.unit.services.redis_servers import (
@@ -35,8 +36,7 @@ from ansible_collections.airstack.backbone.tests.unit.services.redis_servers imp
     Servers,
     broker,
     client,
-    free_port,
-    started,
+    one,
     wait_for,
 )
 
@@ -153,14 +153,10 @@ def test_another_broker_keeps_its_settings() -> None:
 
 # --- the wall ---------------------------------------------------------------------------------------------------------
 
-needs_server = pytest.mark.skipif(not redis_servers.SERVER, reason="needs redis-server")
-
 
 @pytest.fixture(name="servers", scope="module")
 def one_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    port = free_port()
-    with started(tmp_path_factory.mktemp("redis"), broker(port)) as servers:
-        servers.server(port)
+    with one(tmp_path_factory.mktemp("redis")) as servers:
         yield servers
 
 
@@ -228,7 +224,7 @@ def listen(redis: Any, pattern: str) -> None:
     subscription.parse_response()
 
 
-@needs_server
+@needs.redis
 @pytest.mark.parametrize("attempt", ATTEMPTS.values(), ids=ATTEMPTS.keys())
 def test_a_pool_may_not(attempt: Callable[[Any], object], servers: Servers) -> None:
     operator = client(servers.planned, "operator")
@@ -250,7 +246,7 @@ def dump(operator: Any) -> dict[str, object]:
     }
 
 
-@needs_server
+@needs.redis
 @pytest.mark.parametrize(("user", "password"), [("default", ""), ("airflow-local-etl", "of ml/+"), ("nobody", "x")])
 def test_nobody_is_let_in_with_less_than_a_password(user: str, password: str, servers: Servers) -> None:
     with pytest.raises((redis.AuthenticationError, redis.ResponseError), match=r"WRONGPASS|NOAUTH|invalid|required"):
@@ -268,7 +264,7 @@ def scheduler_with_workers(servers: Servers) -> Any:
     return scheduler
 
 
-@needs_server
+@needs.redis
 def test_tasks_run_in_the_pool_of_their_queue_and_nothing_is_refused(servers: Servers, scheduler: Any) -> None:
     operator = client(servers.planned, "operator")
     operator.acl_log_reset()
@@ -285,7 +281,7 @@ def refused(operator: Any) -> list[str]:
     return [entry["object"] for entry in operator.acl_log() if entry["object"] != "client|setinfo"]
 
 
-@needs_server
+@needs.redis
 def test_the_scheduler_commands_and_hears_every_worker(servers: Servers, scheduler: Any) -> None:
     assert set(scheduler.control.inspect(timeout=3).ping()) == {"etl@host1", "ml@host1"}
     awaited = {"etl@host1", "ml@host1"}
@@ -300,7 +296,7 @@ def test_the_scheduler_commands_and_hears_every_worker(servers: Servers, schedul
     assert not awaited
 
 
-@needs_server
+@needs.redis
 def test_a_worker_that_asks_at_its_start_who_has_its_name_gets_no_error(servers: Servers, scheduler: Any) -> None:
     """As Airflow's does, which ends where Redis refuses the question."""
     operator = client(servers.planned, "operator")
@@ -309,7 +305,7 @@ def test_a_worker_that_asks_at_its_start_who_has_its_name_gets_no_error(servers:
     assert refused(operator) == []
 
 
-@needs_server
+@needs.redis
 def test_a_queue_moves_without_a_restart_and_another_pools_does_not(servers: Servers, scheduler: Any) -> None:
     def queues() -> set[str]:
         answer = scheduler.control.inspect(destination=["etl@host1"], timeout=3, limit=1).active_queues() or {}
@@ -328,7 +324,7 @@ def test_a_queue_moves_without_a_restart_and_another_pools_does_not(servers: Ser
     wait_for(lambda: len(runs(servers)) == before + 2, "both pools still work")
 
 
-@needs_server
+@needs.redis
 def test_a_worker_whose_user_loses_a_queue_goes_on_with_the_others(servers: Servers, scheduler: Any) -> None:
     """Another pool gets it, and the worker is told to cease a moment later."""
     operator = client(servers.planned, "operator")
@@ -354,7 +350,7 @@ def words(rule: str) -> list[str]:
     return re.findall(r"\([^)]*\)|[^\s()]+", rule)
 
 
-@needs_server
+@needs.redis
 def test_a_pool_cannot_send_tasks_and_commands_to_another(servers: Servers, scheduler: Any) -> None:
     stranger = application(servers, "etl")
     with pytest.raises((redis.exceptions.NoPermissionError, OperationalError), match="permission"):
@@ -364,7 +360,7 @@ def test_a_pool_cannot_send_tasks_and_commands_to_another(servers: Servers, sche
     workers_answer(servers, scheduler, len(POOLS))
 
 
-@needs_server
+@needs.redis
 def test_users_that_change_meanwhile_disturb_no_running_task(servers: Servers, scheduler: Any) -> None:
     """ACL LOAD ends every connection of Redis 7.0; the task goes on, is acknowledged, and runs once."""
     operator = client(servers.planned, "operator")
@@ -396,12 +392,10 @@ def test_a_worker_that_may_take_from_no_queue_says_so_and_asks_again_later(
 # --- nothing is lost, and nothing runs twice --------------------------------------------------------------------------
 
 
-@needs_server
+@needs.redis
 def test_a_message_whose_queue_was_lost_keeps_no_other_from_its_own(tmp_path: Path) -> None:
     """Neither among what the process owes, nor among what is overdue."""
-    port = free_port()
-    with started(tmp_path, broker(port)) as servers:
-        servers.server(port)
+    with one(tmp_path) as servers:
         operator = client(servers.planned, "operator")
         with application(servers, "etl").connection_for_read() as connection:
             channel = connection.default_channel
@@ -417,13 +411,11 @@ def test_a_message_whose_queue_was_lost_keeps_no_other_from_its_own(tmp_path: Pa
         assert operator.hkeys("pool.etl.unacked") == ["late foreign"]
 
 
-@needs_server
+@needs.redis
 @pytest.mark.parametrize(("visible", "times"), [(2, 2), (30600, 1)], ids=["too short", "as planned"])
 def test_a_task_longer_than_the_visibility_timeout_runs_twice(visible: int, times: int, tmp_path: Path) -> None:
     """As soon as another worker of the pool starts, which puts back what is overdue."""
-    port = free_port()
-    with started(tmp_path, broker(port)) as servers:
-        servers.server(port)
+    with one(tmp_path) as servers:
         scheduler = application(servers, None)
         servers.worker("etl", visibility_timeout=visible)
         workers_answer(servers, scheduler, 1)
@@ -438,29 +430,25 @@ def test_a_task_longer_than_the_visibility_timeout_runs_twice(visible: int, time
         assert len(runs(servers)) == times
 
 
-@needs_server
+@needs.redis
 def test_a_server_that_was_killed_has_what_waited_and_what_was_held(tmp_path: Path) -> None:
     """With a default user of fewer rights, Redis 7.0 would leave out what a transaction noted."""
-    port = free_port()
-    with started(tmp_path, broker(port)) as servers:
-        servers.server(port)
+    with one(tmp_path) as servers:
         core, pool = client(servers.planned, "core"), client(servers.planned, "etl")
         core.lpush("ml", "waits")
         pool.pipeline().zadd("pool.etl.unacked_index", {"tag": 1}).hset("pool.etl.unacked", "tag", "held").execute()
         time.sleep(1.5)
-        servers.kill(f"server-{port}")
-        servers.again(f"server-{port}", port, tmp_path / str(port) / "redis.conf")
+        servers.kill(servers.planned["port"])
+        servers.revive(servers.planned["port"])
         wait_for(lambda: answers(core), "the data is loaded")
         operator = client(servers.planned, "operator")
         assert operator.lrange("ml", 0, -1) == ["waits"]
         assert operator.hgetall("pool.etl.unacked") == {"tag": "held"}
 
 
-@needs_server
+@needs.redis
 def test_a_full_memory_refuses_tasks_and_throws_none_away(tmp_path: Path) -> None:
-    port = free_port()
-    with started(tmp_path, broker(port)) as servers:
-        servers.server(port, maxmemory="3mb")
+    with one(tmp_path, maxmemory="3mb") as servers:
         core = client(servers.planned, "operator")
         with pytest.raises(redis.ResponseError, match="memory"):
             fill(core)
@@ -468,14 +456,11 @@ def test_a_full_memory_refuses_tasks_and_throws_none_away(tmp_path: Path) -> Non
         assert {len(task) for task in core.lrange("etl", 0, -1)} == {10_000}
 
 
-@needs_server
+@needs.redis
 def test_a_server_with_tls_is_trusted_by_its_certificate_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One of somebody else's, whose authority the machine knows or not."""
     authority = Authority(tmp_path, "authority")
-    port = free_port()
-    with started(tmp_path, broker(port, ca=authority.ca)) as servers:
-        authority.equip(servers.tls, "127.0.0.1")
-        servers.server(port)
+    with one(tmp_path, authority) as servers:
         servers.planned["tls"] = None
         with pytest.raises((redis.ConnectionError, OperationalError), match="certificate verify failed"):
             application(servers, None).connection_for_write().connect()
@@ -496,30 +481,27 @@ TASKS = 300
 ROUNDS = 2
 
 
-@needs_server
+@needs.redis
 @pytest.mark.parametrize("is_encrypted", [False, True], ids=["plain", "tls"])
 def test_a_master_that_is_killed_costs_no_task(is_encrypted: bool, tmp_path: Path) -> None:
     """Three servers, three Sentinels, two workers and a scheduler that sends all the time."""
-    authority = Authority(tmp_path, "authority")
-    ports, sentinels = ports_of_three()
-    with started(tmp_path, broker(ports[0], sentinels, authority.ca if is_encrypted else None)) as servers:
-        authority.equip(servers.tls, "127.0.0.1")
-        start_three(servers, ports, sentinels)
+    with three(tmp_path, Authority(tmp_path, "authority") if is_encrypted else None) as servers:
+        sentinel = sentinels_of(servers)[0]
         scheduler = application(servers, None)
         for number in (1, 2):
             servers.worker("etl", number)
         workers_answer(servers, scheduler, 2)
         for turn in range(ROUNDS):
-            master = int(client(servers.planned, "operator", sentinels[0]).sentinel_masters()["airflow"]["port"])
+            master = int(client(servers.planned, "operator", sentinel).sentinel_masters()["airflow"]["port"])
             for number in range(TASKS):
                 if number == TASKS // 3:
-                    servers.kill(f"server-{master}")
+                    servers.kill(master)
                 scheduler.send_task("run", args=[turn * TASKS + number], queue="etl")
                 time.sleep(0.01)
             wanted = set(range((turn + 1) * TASKS))
             wait_for(lambda wanted=wanted: wanted <= set(runs(servers)), f"{len(wanted)} tasks run: lost some")
-            servers.again(f"server-{master}", master, tmp_path / str(master) / "redis.conf")
-            await_all(servers, sentinels)
+            servers.revive(master)
+            await_all(servers)
             assert client(servers.planned, "operator", master).info("replication")["role"] == "slave"
         twice = len(runs(servers)) - len(set(runs(servers)))
         assert twice <= ROUNDS, f"{twice} tasks ran twice"

@@ -15,31 +15,29 @@ import redis
 from kombu.exceptions import OperationalError
 
 from ansible_collections.airstack.backbone.plugins.module_utils import _resp
-from ansible_collections.airstack.backbone.plugins.module_utils._services import redis as service
 from ansible_collections.airstack.backbone.plugins.modules import health_info, redis_server, redis_server_info
-from ansible_collections.airstack.backbone.tests.unit.services import redis_servers
+from ansible_collections.airstack.backbone.tests.unit import needs
 from ansible_collections.airstack.backbone.tests.unit.services.certificates import Authority
 from ansible_collections.airstack.backbone.tests.unit.services.redis_platform import (
     application,
-    ports_of_three,
+    module,
     runs,
-    start_three,
+    sentinels_of,
+    three,
     workers_answer,
 )
 from ansible_collections.airstack.backbone.tests.unit.services.redis_servers import (
+    ADDRESS,
     POOLS,
     SECRETS,
     Servers,
-    broker,
     client,
-    free_port,
-    started,
+    one,
     wait_for,
 )
 
-pytestmark = pytest.mark.skipif(not redis_servers.SERVER, reason="needs redis-server")
+pytestmark = needs.redis
 
-ADDRESS = "127.0.0.1"
 NOBODY = "10.89.64.99"
 
 
@@ -55,43 +53,8 @@ def another_authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 @pytest.fixture(name="servers")
 def one_server(authority: Authority, tmp_path: Path) -> Iterator[Servers]:
-    port = free_port()
-    with started(tmp_path, broker(port, ca=authority.ca)) as servers:
-        authority.equip(servers.tls, ADDRESS)
-        servers.server(port)
+    with one(tmp_path, authority) as servers:
         yield servers
-
-
-def module(servers: Servers, **options: Any) -> Any:
-    """redis_server on the server's host, where systemctl restarts it."""
-    planned = servers.planned
-    port = planned["port"]
-
-    def restart(command: list[str], check_rc: bool) -> None:
-        assert (command, check_rc) == (["systemctl", "restart", "redis-server.service"], True)
-        servers.kill(f"server-{port}")
-        servers.again(f"server-{port}", port, servers.folder / str(port) / "redis.conf")
-
-    return SimpleNamespace(
-        check_mode=False,
-        run_command=restart,
-        params={
-            "host": ADDRESS,
-            "port": port,
-            "tls": {"ca_path": str(servers.tls / "ca.pem"), "name": None},
-            "user": service.role(planned, "operator"),
-            "password": service.role_password(planned, "operator", SECRETS),
-            "settings": service.settings(planned),
-            "secret_settings": {},
-            "load_users": False,
-            "load_certificate": False,
-            "restart": False,
-            "unit": "redis-server.service",
-            "sentinel": None,
-            "timeout": 10,
-            **options,
-        },
-    )
 
 
 def asked(servers: Servers, tls: ssl.SSLContext | None) -> dict[str, Any]:
@@ -135,10 +98,10 @@ def test_another_authoritys_certificate_is_refused(servers: Servers, authority: 
 
 
 def test_a_certificate_of_another_address_is_refused(authority: Authority, tmp_path: Path) -> None:
-    port = free_port()
-    with started(tmp_path, broker(port, ca=authority.ca)) as servers:
+    with one(tmp_path, authority) as servers:
         authority.equip(servers.tls, NOBODY)
-        servers.server(port)
+        servers.kill(servers.planned["port"])
+        servers.revive(servers.planned["port"])
         assert "not valid for" in asked(servers, trusting(authority))["error"]
         with pytest.raises((redis.ConnectionError, OperationalError), match="not valid for"):
             application(servers, None).connection_for_write().connect()
@@ -195,16 +158,13 @@ def test_a_new_authority_restarts_the_server(servers: Servers, stranger: Authori
 def test_the_doctor_asks_the_master_that_encrypted_sentinels_name(
     authority: Authority, stranger: Authority, tmp_path: Path
 ) -> None:
-    ports, sentinels = ports_of_three()
-    with started(tmp_path, broker(ports[0], sentinels, authority.ca)) as servers:
-        authority.equip(servers.tls, ADDRESS)
-        start_three(servers, ports, sentinels)
+    with three(tmp_path, authority) as servers:
         client(servers.planned, "core").lpush("etl", "a task")
         answer = look(servers, authority)
         assert answer["queues"]["etl"]["messages"] == 1
         assert answer["broker_settings"] == {"maxmemory-policy": "noeviction", "appendonly": "yes"}
         assert "certificate verify failed" in look(servers, stranger)["queues"][""]["error"]
-        plain = redis.Redis(ADDRESS, sentinels[0])
+        plain = redis.Redis(ADDRESS, sentinels_of(servers)[0])
         with pytest.raises(redis.ConnectionError):
             plain.ping()
 

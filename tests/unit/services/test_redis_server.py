@@ -8,7 +8,6 @@ import socket
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,51 +15,25 @@ import pytest
 from ansible_collections.airstack.backbone.plugins.module_utils import _resp
 from ansible_collections.airstack.backbone.plugins.module_utils._services import redis as service
 from ansible_collections.airstack.backbone.plugins.modules import redis_server, redis_server_info
-from ansible_collections.airstack.backbone.tests.unit.services import redis_servers
-from ansible_collections.airstack.backbone.tests.unit.services.redis_platform import ports_of_three, start_three
+from ansible_collections.airstack.backbone.tests.unit import needs
+from ansible_collections.airstack.backbone.tests.unit.queues.brokers import free_port
+from ansible_collections.airstack.backbone.tests.unit.services.redis_platform import module, sentinels_of, three
 from ansible_collections.airstack.backbone.tests.unit.services.redis_servers import (
     SECRETS,
     Servers,
-    broker,
     client,
-    free_port,
-    started,
+    one,
     wait_for,
 )
 from ansible_collections.airstack.backbone.tests.unit.services.role_runs import ROOT, Deployer
 
-pytestmark = pytest.mark.skipif(not redis_servers.SERVER, reason="needs redis-server")
+pytestmark = needs.redis
 
 
 @pytest.fixture(name="servers")
-def one_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    port = free_port()
-    with started(tmp_path_factory.mktemp("redis"), broker(port)) as servers:
-        servers.server(port)
+def one_server(tmp_path: Path) -> Iterator[Servers]:
+    with one(tmp_path) as servers:
         yield servers
-
-
-def module(servers: Servers, check: bool = False, **options: Any) -> Any:
-    planned = servers.planned
-    return SimpleNamespace(
-        check_mode=check,
-        params={
-            "host": "127.0.0.1",
-            "port": planned["port"],
-            "tls": None,
-            "user": service.role(planned, "operator"),
-            "password": service.role_password(planned, "operator", SECRETS),
-            "settings": service.settings(planned),
-            "secret_settings": {"masterauth": service.role_password(planned, "replica", SECRETS)},
-            "load_users": False,
-            "load_certificate": False,
-            "restart": False,
-            "unit": "redis-server.service",
-            "sentinel": None,
-            "timeout": 5,
-            **options,
-        },
-    )
 
 
 def asked(servers: Servers, **other: Any) -> dict[str, Any]:
@@ -142,17 +115,16 @@ def test_it_listens_on_another_address_without_a_restart(servers: Servers) -> No
 
 
 def test_a_master_that_no_replica_can_follow_is_not_restarted(tmp_path: Path) -> None:
-    ports, sentinels = ports_of_three()
-    with started(tmp_path, broker(ports[0], sentinels)) as servers:
-        start_three(servers, ports, sentinels)
-        for port in ports[1:]:
-            client(servers.planned, "operator", port).config_set("replica-priority", 0)
-        sentinel = client(servers.planned, "operator", sentinels[0])
+    with three(tmp_path) as servers:
+        of_sentinel = sentinels_of(servers)[0]
+        sentinel = client(servers.planned, "operator", of_sentinel)
+        for replica in sentinel.sentinel_slaves("airflow"):
+            client(servers.planned, "operator", replica["port"]).config_set("replica-priority", 0)
         wait_for(
             lambda: {each["slave-priority"] for each in sentinel.sentinel_slaves("airflow")} == {0},
             "the Sentinel knows that none may take over",
         )
-        of_host = {"host": "127.0.0.1", "port": sentinels[0], "master_name": "airflow"}
+        of_host = {"host": "127.0.0.1", "port": of_sentinel, "master_name": "airflow"}
         with pytest.raises(redis_server.Failed, match=r"and was not: the Sentinel .* hand over \(NOGOODSLAVE"):
             redis_server.run(module(servers, restart=True, sentinel=of_host))
 
@@ -236,7 +208,5 @@ def test_the_role_has_redis_listen_on_loopback_too_and_nowhere_twice(tmp_path: P
     for given, expected in wanted.items():
         bind = (tmp_path / f"bind {given}").read_text(encoding="utf-8")
         assert bind == expected
-        port = free_port()
-        with started(tmp_path, broker(port)) as servers:
-            servers.server(port, bind=bind)
+        with one(tmp_path, bind=bind) as servers:
             assert client(servers.planned, "operator").ping()
