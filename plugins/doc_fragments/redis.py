@@ -1,6 +1,6 @@
 # Copyright: Contributors to airstack.backbone
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The options with which a module reaches a Redis."""
+"""The options with which a module reaches a Redis, and of how it shall be set."""
 
 from __future__ import annotations
 
@@ -28,4 +28,14 @@ options:
       name:
         description: Whom the server's certificate has to name. O(host) when left out.
         type: str
+  user:
+    description: The user who asks. Redis's C(default) when left out.
+    type: str
+  password:
+    description: Its password.
+    type: str
+  settings:
+    description: Settings that it shall have, by their names in C(redis.conf).
+    type: dict
+    default: {}
 """

@@ -9,9 +9,20 @@ from typing import Any
 
 from ansible_collections.airstack.backbone.plugins.module_utils._services import sqs
 
+NOTHING: dict[str, Any] = {
+    "problems": [],
+    "differences": [],
+    "differing": [],
+    "removable": [],
+    "kept": {},
+    "stale_policies": [],
+}
+
 
 def sqs_state(plan: Mapping[str, Any], seen: Mapping[str, Any], kms_key: str = "") -> dict[str, Any]:
-    """What there is of the broker, held against the plan."""
+    """What there is of the broker, held against the plan. What could not be looked at is the one problem then."""
+    if "queues" not in seen:
+        return {**NOTHING, "problems": [seen["msg"]]}
     differences = sqs.differences(plan, seen, kms_key)
     return {
         "problems": sqs.problems(plan, seen, kms_key),

@@ -20,8 +20,11 @@ ARGUMENT_SPEC: dict[str, dict[str, Any]] = {
     "host": {"type": "str", "default": "127.0.0.1"},
     "port": {"type": "int", "default": 6379},
     "tls": {"type": "dict", "options": {"ca_path": {"type": "path"}, "name": {"type": "str"}}},
+    "user": {"type": "str"},
+    "password": {"type": "str", "no_log": True},
+    "settings": {"type": "dict", "default": {}},
 }
-"""The options with which a module reaches a server (doc fragment airstack.backbone.redis)."""
+"""The options with which a module reaches a server, and of how it shall be set (doc fragment airstack.backbone.redis)."""
 
 
 class Refused(Exception):

@@ -10,7 +10,7 @@ short_description: Bring a running Redis to its settings and users
 version_added: 0.1.0
 description:
   - Compares the settings that a running Redis has with those that it shall have, and changes those that differ without a
-    restart. That also finds what somebody has changed by hand.
+    restart. That also finds what somebody has changed by hand. The O(user) may do everything.
   - Loads the users from the server's aclfile, and its certificate, when told that they have changed.
   - Restarts the server where nothing else will do, and waits until it serves. A master that Sentinels watch hands over
     to a replica before. Run it with C(throttle=1), so that one server after the other restarts.
@@ -18,20 +18,8 @@ extends_documentation_fragment:
   - airstack.backbone.redis
   - airstack.backbone.attributes
 options:
-  user:
-    description: A user who may do everything.
-    type: str
-    required: true
-  password:
-    description: Its password.
-    type: str
-    required: true
-  settings:
-    description: Settings by their names in C(redis.conf).
-    type: dict
-    default: {}
   secret_settings:
-    description: More of them, whose values are not shown.
+    description: More of O(settings), whose values are not shown.
     type: dict
     default: {}
   load_users:
@@ -268,7 +256,9 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     except Refused as error:
         # The aclfile has passwords that the running server has not read.
         if not options["load_users"] and not wants_restart:
-            raise Failed(f"Redis does not let {options['user']} in ({error}): restart {options['unit']}") from error
+            raise Failed(
+                f"Redis does not let {options['user'] or 'its default user'} in ({error}): restart {options['unit']}"
+            ) from error
         wants_restart = True
     else:
         with closing(redis):
@@ -310,9 +300,6 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             **_resp.ARGUMENT_SPEC,
-            "user": {"type": "str", "required": True},
-            "password": {"type": "str", "required": True, "no_log": True},
-            "settings": {"type": "dict", "default": {}},
             "secret_settings": {"type": "dict", "default": {}, "no_log": True},
             "load_users": {"type": "bool", "default": False},
             "load_certificate": {"type": "bool", "default": False},

@@ -16,17 +16,6 @@ extends_documentation_fragment:
   - airstack.backbone.redis
   - airstack.backbone.attributes
   - airstack.backbone.attributes.info
-options:
-  user:
-    description: The user who asks. Redis's C(default) when left out.
-    type: str
-  password:
-    description: Its password.
-    type: str
-  settings:
-    description: Settings that it shall have, by their names in C(redis.conf).
-    type: dict
-    default: {}
 seealso:
   - module: airstack.backbone.redis_server
 author:
@@ -52,6 +41,10 @@ error:
   returned: always
   type: str
   sample: "WRONGPASS invalid username-password pair or user is disabled."
+timed_out:
+  description: Whether the server gave no answer for 10 seconds, rather than another one.
+  returned: always
+  type: bool
 differences:
   description: The settings that differ, each with what it is and shall be.
   returned: always
@@ -74,6 +67,7 @@ untold:
   sample: [appendfsync]
 """
 
+import socket
 from collections.abc import Mapping
 from contextlib import closing
 from typing import Any
@@ -91,11 +85,13 @@ def look(options: Mapping[str, Any]) -> dict[str, Any]:
         with closing(_resp.connect(options)) as redis:
             found, may_ask = settings(redis, wanted)
     except (_resp.Refused, *_resp.Redis.UNANSWERED) as error:
-        reason = str(error) or type(error).__name__
-        return {"error": reason, "differences": [], "unknown": [], "untold": []}
+        timed_out = isinstance(error, socket.timeout)
+        reason = f"no answer within {_resp.SECONDS} s" if timed_out else str(error) or type(error).__name__
+        return {"error": reason, "timed_out": timed_out, "differences": [], "unknown": [], "untold": []}
     missing = [name for name in wanted if name not in found]
     return {
         "error": None,
+        "timed_out": False,
         "differences": service.differences(found, wanted),
         "unknown": missing if may_ask else [],
         "untold": [] if may_ask else missing,
@@ -111,15 +107,7 @@ def settings(redis: _resp.Redis, wanted: Mapping[str, str]) -> tuple[dict[str, s
 
 
 def main() -> None:
-    module = AnsibleModule(
-        argument_spec={
-            **_resp.ARGUMENT_SPEC,
-            "user": {"type": "str"},
-            "password": {"type": "str", "no_log": True},
-            "settings": {"type": "dict", "default": {}},
-        },
-        supports_check_mode=True,
-    )
+    module = AnsibleModule(argument_spec=_resp.ARGUMENT_SPEC, supports_check_mode=True)
     module.exit_json(changed=False, **look(module.params))
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import json
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -38,6 +39,9 @@ ONE_NODE = "rabbit@localhost"
 """What the role calls the only node of a broker."""
 
 MENDED = "site.yml sets it"
+
+TIMED_OUT = (124, 137)
+"""How coreutils' timeout ends where the limit has passed, and where it had to kill as well."""
 
 OF_NO_NODE = ("-feature_flags", "-plugins-expand")
 """How names beside the nodes' own end where RabbitMQ keeps its data."""
@@ -153,18 +157,57 @@ def _node(broker: Mapping[str, Any], host: str) -> str:
     return str(cluster["nodes"][host]) if cluster else ONE_NODE
 
 
-def state(
-    plan: Mapping[str, Any], host: str, told: Mapping[str, Any] | None, data: Iterable[str] = ()
-) -> dict[str, list[str]]:
-    """The node of a host, held against the plan: {"differences", "problems"}, in sentences.
+def state(plan: Mapping[str, Any], host: str, found: Mapping[str, Any]) -> dict[str, Any]:
+    """The node of a host, held against the plan: {"silence", "differences", "problems"}.
 
-    told: {node, consumer_timeout in milliseconds, queues: [{queue, messages}]}, or None where no node answers.
-    data: the names that stand where RabbitMQ keeps its data. A difference is what a deployment mends, a problem what it must
-    not begin with: a node of another name takes nothing over of the former one's.
+    found: unit, the state of RabbitMQ's in systemd; asked, what became of the question (see answer), or None where no node
+    runs; seconds, its limit; is_cut_short, whether an earlier run has left something to the next; data, the names that stand
+    where RabbitMQ keeps its data. silence: why it tells nothing of itself, or None where it does. The others are sentences: a
+    difference is what a deployment mends, a problem what it must not begin with. A node of another name takes nothing over
+    of the former one's.
     """
     planned = _node(plan["broker"], host)
+    if found["asked"] is None:
+        silence = f"rabbitmq-server.service is {found['unit']}"
+        return {"silence": silence, "differences": [], "problems": _left(host, planned, found["data"])}
+    told, silence = answer(found["asked"], found["seconds"])
     if told is None:
-        return {"differences": [], "problems": _silent(host, planned, data)}
+        return {"silence": silence, **_unheard(host, silence, found)}
+    return {"silence": None, **_differing(plan, host, planned, told)}
+
+
+def answer(asked: Mapping[str, Any], seconds: int) -> tuple[dict[str, Any] | None, str]:
+    """What a node says of itself, and why it says nothing: (told, "") or (None, reason).
+
+    asked: the result of the command ``timeout SECONDS rabbitmqctl --silent eval QUESTION --formatter json``. told: {node,
+    consumer_timeout in milliseconds, queues: [{queue, messages}]}.
+    """
+    if asked["rc"] in TIMED_OUT:
+        return None, f"no answer within {seconds} s"
+    if asked["rc"] != 0:
+        return None, _first_line(asked["stderr"]) or _first_line(
+            asked["stdout"]
+        ) or f"rabbitmqctl ended with {asked['rc']}"
+    try:
+        return json.loads(asked["stdout"])["value"], ""
+    except (ValueError, KeyError, TypeError):
+        return None, f"an answer that is none: {_first_line(asked['stdout'])}"
+
+
+def _first_line(text: str) -> str:
+    return next(filter(None, map(str.strip, text.splitlines())), "")
+
+
+def _unheard(host: str, silence: str, found: Mapping[str, Any]) -> dict[str, list[str]]:
+    """A node that runs and gives no answer. One that an earlier run has renamed, or given another cookie, is restarted."""
+    asked = f"RabbitMQ on {host} runs, and was asked for its settings and queues (rabbitmqctl eval): {silence}"
+    if found["is_cut_short"] and found["asked"]["rc"] not in TIMED_OUT:
+        return {"differences": [f"{asked}. An earlier run was cut short: site.yml goes on with it"], "problems": []}
+    advice = "Look at `journalctl -u rabbitmq-server` and /var/log/rabbitmq there, restart it, and run this again"
+    return {"differences": [], "problems": [f"{asked}. {advice}"]}
+
+
+def _differing(plan: Mapping[str, Any], host: str, planned: str, told: Mapping[str, Any]) -> dict[str, list[str]]:
     differences = _impatience(plan, host, told["consumer_timeout"])
     if told["node"] == planned:
         return {"differences": differences, "problems": []}
@@ -189,7 +232,7 @@ def _impatience(plan: Mapping[str, Any], host: str, milliseconds: Any) -> list[s
     return [f"RabbitMQ on {host} has the consumer_timeout {found}, and the plan has {spell(planned)}: {MENDED}"]
 
 
-def _silent(host: str, planned: str, data: Iterable[str]) -> list[str]:
+def _left(host: str, planned: str, data: Iterable[str]) -> list[str]:
     """Data of a node of another name, of which nobody says whether it is messages."""
     nodes = [name for name in data if "@" in name and not name.endswith(OF_NO_NODE)]
     if planned in nodes or not nodes:

@@ -228,12 +228,16 @@ def differences(found: Mapping[str, str], wanted: Mapping[str, str]) -> list[dic
     ]
 
 
-def state(told: Mapping[str, Any], host: str) -> dict[str, list[str]]:
-    """The Redis of a host, held against the plan: {"differences", "problems"}, in sentences.
+def state(told: Mapping[str, Any], host: str, runs: bool) -> dict[str, Any]:
+    """The Redis of a host, held against the plan: {"silence", "differences", "problems"}.
 
-    told: what redis_server_info returned. A difference is what a deployment mends, a problem what it cannot.
+    told: what redis_server_info returned. runs: whether systemd says so. silence: why it tells nothing of itself, or None where
+    it does. The others are sentences: a difference is what a deployment mends, a problem what it cannot.
     """
+    if told["error"] is not None:
+        return {"silence": told["error"], **_unheard(told, host, runs)}
     return {
+        "silence": None,
         "differences": [
             f"Redis on {host} has the {each['setting']} {each['was']}, and the plan has {each['wanted']}: {MENDED}"
             for each in told["differences"]
@@ -242,6 +246,17 @@ def state(told: Mapping[str, Any], host: str) -> dict[str, list[str]]:
             f"Redis knows no setting {name}: take it out of airflow_broker_settings" for name in told["unknown"]
         ],
     }
+
+
+def _unheard(told: Mapping[str, Any], host: str, runs: bool) -> dict[str, list[str]]:
+    """A server that gives no settings. A deployment's users, certificate and address mend what it refuses, and no silence."""
+    if not runs:
+        return {"differences": [], "problems": []}
+    asked = f"Redis on {host} runs, and was asked for its settings: {told['error']}"
+    if not told["timed_out"]:
+        return {"differences": [f"{asked}. site.yml gives it its users, certificate and address"], "problems": []}
+    advice = "Look at `journalctl -u redis-server` there, restart it, and run this again"
+    return {"differences": [], "problems": [f"{asked}. {advice}"]}
 
 
 def external(broker: Mapping[str, Any], told: Mapping[str, Any]) -> dict[str, list[str]]:

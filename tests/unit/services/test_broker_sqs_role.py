@@ -18,6 +18,7 @@ pytest.importorskip(
     "ansible_collections.community.aws", reason="community.aws, which makes queues, is not installed here"
 )
 
+from ansible_collections.airstack.backbone.tests.unit.queues.brokers import free_port
 from ansible_collections.airstack.backbone.tests.unit.services import aws
 from ansible_collections.airstack.backbone.tests.unit.services.aws import Aws
 from ansible_collections.airstack.backbone.tests.unit.services.role_runs import Deployer
@@ -132,6 +133,16 @@ def test_what_is_there_is_corrected_and_what_is_others_stays(deploy: Deployer, s
     assert set(policies(server)) == {"airflow-local-broker-core", "airflow-local-broker-etl", "by-hand"}
     written = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in directory.iterdir()}
     assert written == {name: policy for name, policy in policies(server).items() if name != "by-hand"}
+
+
+def test_queues_that_cannot_be_looked_at_are_a_problem(server: Aws, tmp_path: Path) -> None:
+    nobody = {**server.environment(), "AWS_ENDPOINT_URL": f"http://127.0.0.1:{free_port()}"}
+    refused = Deployer(tmp_path, PLAYBOOK, GROUPS, ONE_POOL, nobody)()
+    assert refused.failed == 1
+    assert "The queues airflow-local-* in eu-west-1 cannot be looked at: Could not connect" in " ".join(
+        refused.said.split()
+    )
+    assert "Refuse what cannot be" in refused.said
 
 
 def test_the_wrong_account_gets_nothing(deploy: Deployer, server: Aws) -> None:

@@ -74,7 +74,13 @@ def test_differences_are_told_and_left(servers: Servers) -> None:
     operator.config_set("maxmemory-policy", "allkeys-lru")
     told = looked(servers, settings={**service.settings(servers.planned), "maxmemory-polizy": "x"})
     difference = {"setting": "maxmemory-policy", "was": "allkeys-lru", "wanted": "noeviction"}
-    assert told == {"error": None, "differences": [difference], "unknown": ["maxmemory-polizy"], "untold": []}
+    assert told == {
+        "error": None,
+        "timed_out": False,
+        "differences": [difference],
+        "unknown": ["maxmemory-polizy"],
+        "untold": [],
+    }
     assert operator.config_get("maxmemory-policy") == {"maxmemory-policy": "allkeys-lru"}
 
 
