@@ -373,13 +373,11 @@ def test_users_that_change_meanwhile_disturb_no_running_task(servers: Servers, s
     assert runs(servers).count(55) == 1
 
 
-@needs_server
+@needs.redis
 def test_a_worker_that_may_take_from_no_queue_says_so_and_asks_again_later(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    port = free_port()
-    with started(tmp_path, broker(port)) as servers:
-        servers.server(port)
+    with one(tmp_path) as servers:
         client(servers.planned, "operator").execute_command("ACL", "SETUSER", "airflow-local-etl", "-brpop")
         with application(servers, "etl").connection_for_read() as connection:
             connection.default_channel.basic_consume("etl", no_ack=False, callback=print, consumer_tag="one")
