@@ -18,7 +18,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 DATABASE = 0
@@ -62,6 +62,9 @@ DEFAULT = "user default off ~* &* +@all"
 """Nobody can log in as a user that is off. Its rights are needed: with them Redis reads its own append-only file, and a
 transaction for which they do not suffice would be left out, without an error, when the server starts."""
 
+QUEUE_KEY = re.compile("~[A-Za-z0-9_-]+")
+"""The rule of a queue's key, whose name has neither the dot of what kombu and pools keep beside it nor a star."""
+
 MEMORY_UNITS = {"": 1, "b": 1, "k": 1000, "kb": 1024, "m": 1000**2, "mb": 1024**2, "g": 1000**3, "gb": 1024**3}
 """As redis.conf spells them."""
 
@@ -77,11 +80,13 @@ def role_password(broker: Mapping[str, Any], name: str, secrets: Mapping[str, st
     return hmac.new(key, role(broker, name).encode(), hashlib.sha256).hexdigest()
 
 
-def acl(broker: Mapping[str, Any], secrets: Mapping[str, str]) -> str:
+def acl(broker: Mapping[str, Any], secrets: Mapping[str, str], present: str = "") -> str:
     """The server's users, as its aclfile holds them: passwords as hashes.
 
-    broker: the plan's broker. secrets: passwords by name. Raises KeyError where one is missing.
+    broker: the plan's broker. secrets: passwords by name. Raises KeyError where one is missing. present: the aclfile of
+    before; users keep their queues of that beside those of the plan, until they have ceased to use them.
     """
+    kept = _queues(present)
     roles = {
         "operator": ["~*", "&*", "+@all"],
         "replica": list(COPYING),
@@ -90,8 +95,11 @@ def acl(broker: Mapping[str, Any], secrets: Mapping[str, str]) -> str:
     return _lines(
         [
             *((role(broker, name), role_password(broker, name, secrets), rules) for name, rules in roles.items()),
-            (broker["user"], secrets[broker["secret"]], _scheduler(broker["queues"])),
-            *((pool["user"], secrets[pool["secret"]], _pool(pool)) for pool in broker["pools"]),
+            (broker["user"], secrets[broker["secret"]], _scheduler(_with(broker["queues"], kept, broker["user"]))),
+            *(
+                (pool["user"], secrets[pool["secret"]], _pool(pool["name"], _with(pool["queues"], kept, pool["user"])))
+                for pool in broker["pools"]
+            ),
         ]
     )
 
@@ -135,10 +143,10 @@ def _scheduler(queues: Iterable[str]) -> list[str]:
     ]
 
 
-def _pool(pool: Mapping[str, Any]) -> list[str]:
-    owner = f"pool.{pool['name']}"
+def _pool(name: str, queues: Iterable[str]) -> list[str]:
+    owner = f"pool.{name}"
     return [
-        *_keys([*_unacked(owner), *map(_literal, pool["queues"])]),
+        *_keys([*_unacked(owner), *map(_literal, queues)]),
         *(*CONNECTION, *QUEUE, *UNACKED, "+script|load", "+unsubscribe", "+punsubscribe"),
         _lock(owner),
         f"(+subscribe +psubscribe &{COMMANDS})",
@@ -147,8 +155,18 @@ def _pool(pool: Mapping[str, Any]) -> list[str]:
         f"(+lpush %W~*.{REPLIES})",
         # Of the worker's mailbox: a note of it that nothing reads, since commands go through the channel.
         f"(+sadd +srem %W~{BINDINGS}{CONTROL})",
-        f"(+llen +del %W~{pool['name']}@*.{CONTROL})",
+        f"(+llen +del %W~{name}@*.{CONTROL})",
     ]
+
+
+def _queues(text: str) -> dict[str, list[str]]:
+    """The queues of each user in an aclfile: what stands outside selectors as the key of one."""
+    users = [re.sub(r"\([^)]*\)", "", line).split() for line in text.splitlines() if line.startswith("user ")]
+    return {words[1]: [word[1:] for word in words if QUEUE_KEY.fullmatch(word)] for words in users}
+
+
+def _with(queues: Sequence[str], kept: Mapping[str, Sequence[str]], user: str) -> list[str]:
+    return [*queues, *(queue for queue in kept.get(user, ()) if queue not in queues)]
 
 
 def _unacked(owner: str) -> list[str]:

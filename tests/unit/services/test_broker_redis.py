@@ -89,6 +89,20 @@ def test_a_queue_is_no_pattern() -> None:
     assert r" ~a\*b\?\[c\] " in rules(service.acl(odd, SECRETS))["airflow-local-etl"]
 
 
+def test_who_loses_a_queue_keeps_it_until_it_is_taken() -> None:
+    before = service.acl(BROKER, SECRETS)
+    etl, ml = BROKER["pools"]
+    pools = [{**etl, "queues": ["etl"]}, {**ml, "queues": ["ml", "new"]}]
+    moved = {**BROKER, "queues": ["etl", "ml", "new"], "pools": pools}
+    meanwhile, after = (rules(service.acl(moved, SECRETS, present)) for present in (before, ""))
+    assert " ~etl ~etl_highmem +ping " in meanwhile["airflow-local-etl"]
+    assert " ~ml ~new +ping " in meanwhile["airflow-local-ml"]
+    assert " ~etl ~ml ~new ~etl_highmem " in meanwhile["airflow-local"]
+    assert not [line for line in after.values() if "etl_highmem" in line]
+    assert service.acl(BROKER, SECRETS, before) == before
+    assert service.acl(moved, SECRETS, "\n".join(after.values())) == service.acl(moved, SECRETS)
+
+
 @pytest.mark.parametrize(
     ("one", "other", "is_same"),
     [

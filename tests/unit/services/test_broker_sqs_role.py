@@ -38,6 +38,7 @@ PLAYBOOK = [
                 }
             },
             {"ansible.builtin.include_role": {"name": "airstack.backbone.airflow_broker"}},
+            {"ansible.builtin.include_role": {"name": "airstack.backbone.airflow_broker", "tasks_from": "leftovers"}},
         ],
     }
 ]
