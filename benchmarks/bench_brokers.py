@@ -31,6 +31,7 @@ from celery import Celery
 
 from ansible_collections.airstack.backbone.plugins.module_utils._model import explain, timeouts
 from ansible_collections.airstack.backbone.plugins.module_utils._model.durations import parse, spell
+from ansible_collections.airstack.backbone.tests.unit import needs
 from ansible_collections.airstack.backbone.tests.unit.queues import brokers
 from ansible_collections.airstack.backbone.tests.unit.services import aws
 
@@ -98,13 +99,10 @@ def process(command: list[str], folder: Path, environment: dict[str, str]) -> It
 @contextlib.contextmanager
 def rabbitmq(folder: Path, seconds: int) -> Iterator[Broker]:
     """A node with this consumer_timeout, where the user may do everything, as Celery's own consumer wants."""
-    server = brokers.RabbitMQ(folder, settings={"consumer_timeout": seconds * 1000})
-    try:
+    with brokers.RabbitMQ(folder, settings={"consumer_timeout": seconds * 1000}) as server:
         server.start(SERVICE)
         server.control("set_permissions", "-p", SERVICE["vhost"], SERVICE["user"], ".*", ".*", ".*")
         yield Broker("etl", server.url(SERVICE["user"], "broker"), {}, {"task_default_queue_type": "quorum"})
-    finally:
-        server.stop()
 
 
 @contextlib.contextmanager
@@ -187,8 +185,8 @@ def trial(name: str, seconds: int, folder: Path, found: list[Trial]) -> None:
 def missing() -> list[str]:
     """Programs and packages that are not here."""
     found = {
-        "RabbitMQ": brokers.HAS_RABBITMQ,
-        "Redis": brokers.HAS_REDIS,
+        "RabbitMQ": needs.HAS_RABBITMQ,
+        "Redis": needs.HAS_REDIS,
         **{f"Python's {name}": find_spec(name) is not None for name in ("redis", "pycurl", "moto")},
     }
     return [name for name, is_there in found.items() if not is_there]

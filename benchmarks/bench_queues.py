@@ -27,6 +27,7 @@ sys.path.insert(0, str(ROOT / "roles/airflow_core/files/airflow_backbone"))
 
 from ansible_collections.airstack.backbone.plugins.module_utils._celery import Address, connected
 from ansible_collections.airstack.backbone.plugins.module_utils._queues import moving
+from ansible_collections.airstack.backbone.tests.unit import needs
 from ansible_collections.airstack.backbone.tests.unit.queues import brokers
 from ansible_collections.airstack.backbone.tests.unit.queues.worker_app import application
 from ansible_collections.airstack.backbone.tests.unit.queues.workers import Workers, send
@@ -56,16 +57,13 @@ def queues(workers: Sequence[str], at: int) -> dict[str, frozenset[str]]:
 def started(count: int, url: str, folder: Path) -> Iterator[Workers]:
     """Workers that consume, every second one spare, too."""
     folder.mkdir()
-    workers = Workers(folder)
-    try:
+    with Workers(folder) as workers:
         first = list(queues(names(count), 0).items())
         for at in range(0, count, TOGETHER):
             for name, consumed in first[at : at + TOGETHER]:
                 workers.start(url, name, queues=sorted(consumed))
             workers.ready()
         yield workers
-    finally:
-        workers.stop()
 
 
 def told(url: str, count: int, at: int) -> float:
@@ -112,25 +110,21 @@ def watched(workers: Workers, scheduler: Any, url: str, count: int) -> tuple[int
 
 
 def main() -> None:
-    if not brokers.HAS_RABBITMQ or os.geteuid() != 0:
+    if not needs.HAS_RABBITMQ:
         raise SystemExit("The benchmark needs root and RabbitMQ: apt-get install rabbitmq-server")
     rows = []
-    with tempfile.TemporaryDirectory(prefix="bench-queues-") as name:
-        server = brokers.RabbitMQ(Path(name))
-        try:
-            server.start(SERVICE)
-            url, pool_url = server.url("airflow", "broker"), server.url("airflow-etl", "broker_etl")
-            for count in COUNTS:
-                with started(count, pool_url, Path(name) / f"workers-{count}") as workers:
-                    seconds = [told(url, count, at) for at in range(1, ROUNDS + 1)]
-                    print(f"{count} workers: {' '.join(f'{each:.2f}' for each in seconds)}", flush=True)
-                    if count == WATCHED:
-                        flow = watched(workers, application(url, None), url, count)
-                    restart = restarted(workers, pool_url, count, ROUNDS + 1)
-                    print(f"{count} workers restarted: {restart:.1f}", flush=True)
-                rows.append((count, statistics.median(seconds), max(seconds), restart))
-        finally:
-            server.stop()
+    with tempfile.TemporaryDirectory(prefix="bench-queues-") as name, brokers.RabbitMQ(Path(name)) as server:
+        server.start(SERVICE)
+        url, pool_url = server.url("airflow", "broker"), server.url("airflow-etl", "broker_etl")
+        for count in COUNTS:
+            with started(count, pool_url, Path(name) / f"workers-{count}") as workers:
+                seconds = [told(url, count, at) for at in range(1, ROUNDS + 1)]
+                print(f"{count} workers: {' '.join(f'{each:.2f}' for each in seconds)}", flush=True)
+                if count == WATCHED:
+                    flow = watched(workers, application(url, None), url, count)
+                restart = restarted(workers, pool_url, count, ROUNDS + 1)
+                print(f"{count} workers restarted: {restart:.1f}", flush=True)
+            rows.append((count, statistics.median(seconds), max(seconds), restart))
     median = {row[0]: row[1] for row in rows}
     moves, lost, twice = flow
     shown = [(count, f"{middle:.2f}", f"{most:.2f}", f"{restart:.1f}") for count, middle, most, restart in rows]

@@ -18,6 +18,11 @@ SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 
 IS_ROOT = os.geteuid() == 0
 
+HAS_RABBITMQ = IS_ROOT and (RABBITMQ / "rabbitmq-server").exists() and bool(shutil.which("epmd"))
+"""A node is started by root, for whom its programs are."""
+
+HAS_REDIS = bool(shutil.which("redis-server"))
+
 
 def _program(name: str, package: str) -> pytest.MarkDecorator:
     return pytest.mark.skipif(not shutil.which(name), reason=f"needs {package}")
@@ -25,10 +30,7 @@ def _program(name: str, package: str) -> pytest.MarkDecorator:
 
 root = pytest.mark.skipif(not IS_ROOT, reason="needs root, who alone gives files away and makes devices")
 git_lfs = _program("git-lfs", "git-lfs")
-redis = _program("redis-server", "redis-server")
+redis = pytest.mark.skipif(not HAS_REDIS, reason="needs redis-server")
 sshd = pytest.mark.skipif(not SSHD, reason="needs openssh-server (sshd)")
 systemd_escape = _program("systemd-escape", "systemd-escape")
-rabbitmq = pytest.mark.skipif(
-    not (IS_ROOT and (RABBITMQ / "rabbitmq-server").exists() and shutil.which("epmd")),
-    reason="needs rabbitmq-server, and root, for whom its programs are",
-)
+rabbitmq = pytest.mark.skipif(not HAS_RABBITMQ, reason="needs rabbitmq-server, and root, for whom its programs are")
