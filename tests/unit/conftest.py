@@ -5,9 +5,25 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
+
+@pytest.fixture(autouse=True)
+def transports_of_one_test(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """kombu keeps for the process which transport each scheme has, and the core's package gives some one of its own."""
+    transport = sys.modules.get("kombu.transport")
+    if transport is None:
+        yield
+        return
+    aliases = dict(transport.TRANSPORT_ALIASES)
+    monkeypatch.setattr(transport, "_transport_cache", {})
+    yield
+    transport.TRANSPORT_ALIASES.clear()
+    transport.TRANSPORT_ALIASES.update(aliases)
 
 
 @pytest.fixture

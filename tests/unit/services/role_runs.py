@@ -7,14 +7,34 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.airstack.backbone.tests.unit import needs
+from ansible_collections.airstack.backbone.tests.unit.queues import brokers
+
 ROOT = Path(__file__).parents[3]
 ANSIBLE_PLAYBOOK = Path(sys.executable).with_name("ansible-playbook")
+
+
+def on_path(folder: Path, programs: Mapping[str, str]) -> dict[str, str]:
+    """The environment with these programs, by name: what a shell does. They stand in a folder of that one."""
+    place = folder / "programs"
+    place.mkdir(exist_ok=True)
+    for name, does in programs.items():
+        (place / name).write_text(f"#!/bin/sh\n{does}\n", encoding="utf-8")
+        (place / name).chmod(0o755)
+    return {"PATH": f"{place}:{os.environ['PATH']}"}
+
+
+def rabbitmqctl(node: brokers.RabbitMQ, **environment: str) -> str:
+    """What a shell does to ask this node, with more of an environment."""
+    told = " ".join(shlex.quote(f"{name}={value}") for name, value in {**node.environment, **environment}.items())
+    return f'exec env -i {told} {needs.RABBITMQ}/rabbitmqctl "$@"'
 
 
 class Run:

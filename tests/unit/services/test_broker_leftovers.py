@@ -6,8 +6,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
-import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,11 +15,12 @@ import pytest
 pytest.importorskip("celery", reason="needs Celery, which is not installed here")
 
 from ansible_collections.airstack.backbone.plugins.module_utils._services import redis as service
+from ansible_collections.airstack.backbone.tests.unit import needs
 from ansible_collections.airstack.backbone.tests.unit.queues import brokers
 from ansible_collections.airstack.backbone.tests.unit.queues.worker_app import application
 from ansible_collections.airstack.backbone.tests.unit.queues.workers import send
 from ansible_collections.airstack.backbone.tests.unit.services import redis_servers
-from ansible_collections.airstack.backbone.tests.unit.services.role_runs import Deployer
+from ansible_collections.airstack.backbone.tests.unit.services.role_runs import Deployer, on_path, rabbitmqctl
 
 ROLE = {"name": "airstack.backbone.airflow_broker"}
 DESCRIPTION = {
@@ -51,32 +50,17 @@ def playbook(*entry_points: str) -> list[dict[str, Any]]:
 
 @pytest.fixture(name="node")
 def node_with_more_queues(tmp_path: Path) -> Iterator[brokers.RabbitMQ]:
-    server = brokers.RabbitMQ(tmp_path)
-    try:
+    with brokers.RabbitMQ(tmp_path) as server:
         server.start(brokers.service(brokers.pool("etl", "etl", "empty", "full")))
         yield server
-    finally:
-        server.stop()
 
 
-def on_path(node: brokers.RabbitMQ, folder: Path) -> str:
-    """PATH, with the rabbitmqctl of this node."""
-    folder.mkdir()
-    program = folder / "rabbitmqctl"
-    told = " ".join(shlex.quote(f"{name}={value}") for name, value in node.environment.items())
-    program.write_text(f'#!/bin/sh\nexec env -i {told} {brokers.RABBITMQ}/rabbitmqctl "$@"\n', encoding="utf-8")
-    program.chmod(0o755)
-    return f"{folder}:{os.environ['PATH']}"
-
-
-@pytest.mark.skipif(
-    not brokers.HAS_RABBITMQ or os.geteuid() != 0, reason="needs rabbitmq-server, and root, for whom its programs are"
-)
+@needs.rabbitmq
 def test_rabbitmqs_empty_queues_go_and_one_with_messages_stays(node: brokers.RabbitMQ, tmp_path: Path) -> None:
     def queues() -> set[str]:
         return set(node.control("--silent", "list_queues", "-p", "airflow-local", "name").split())
 
-    environment = {"PATH": on_path(node, tmp_path / "programs")}
+    environment = on_path(tmp_path, {"rabbitmqctl": rabbitmqctl(node)})
     given = {**DESCRIPTION, "given": {}, "airflow_broker_provider": "rabbitmq"}
     deploy = Deployer(tmp_path, playbook("leftovers"), GROUPS, given, environment)
     told = json.dumps({"value": {"queues": [{"queue": name} for name in ("etl", "ml", "empty", "x.celery.pidbox")]}})
@@ -94,11 +78,10 @@ def test_rabbitmqs_empty_queues_go_and_one_with_messages_stays(node: brokers.Rab
     assert (again.failed, again.changed) == (0, 0), again.said
 
 
-@pytest.mark.skipif(not redis_servers.SERVER, reason="needs redis-server")
+@needs.redis
 def test_rediss_users_lose_the_queues_that_are_theirs_no_more(tmp_path: Path) -> None:
-    port = redis_servers.free_port()
-    with redis_servers.started(tmp_path, redis_servers.broker(port)) as servers:
-        servers.server(port)
+    with redis_servers.one(tmp_path) as servers:
+        port = servers.planned["port"]
         users = tmp_path / str(port) / "users.acl"
         operator = redis_servers.client(servers.planned, "operator")
 

@@ -5,8 +5,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shlex
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -27,7 +25,7 @@ from ansible_collections.airstack.backbone.tests.unit.queues import brokers
 from ansible_collections.airstack.backbone.tests.unit.queues.worker_app import application
 from ansible_collections.airstack.backbone.tests.unit.queues.workers import Workers, send
 from ansible_collections.airstack.backbone.tests.unit.services import redis_servers
-from ansible_collections.airstack.backbone.tests.unit.services.role_runs import Deployer, Run
+from ansible_collections.airstack.backbone.tests.unit.services.role_runs import Deployer, Run, on_path, rabbitmqctl
 
 run_module = conftest.run_module
 
@@ -211,15 +209,9 @@ def managed(
     folder: Path, hosts: list[str], programs: Mapping[str, str], description: Mapping[str, Any], *entries: str
 ) -> Callable[..., Run]:
     """The platform on hosts of which the first has these programs, by name: what a shell does."""
-    place = folder / "programs"
-    place.mkdir(exist_ok=True)
-    for name, does in programs.items():
-        (place / name).write_text(f"#!/bin/sh\n{does}\n", encoding="utf-8")
-        (place / name).chmod(0o755)
     groups = {**GROUPS, "airflow_broker": hosts}
     given = {**description, "__airflow_broker_pending": str(folder / "pending")}
-    environment = {"PATH": f"{place}:{os.environ['PATH']}"}
-    deploy = Deployer(folder, playbook(hosts[0], *entries), groups, DESCRIPTION, environment)
+    deploy = Deployer(folder, playbook(hosts[0], *entries), groups, DESCRIPTION, on_path(folder, programs))
     return lambda *options, **changes: deploy("-e", json.dumps({**given, **changes}), *options)
 
 
@@ -234,8 +226,7 @@ def with_rabbitmq(
     """With this node, which stands for RabbitMQ on the first host; environment: of those who ask it, in another way."""
     programs = systemd("active" if node else "inactive")
     if node:
-        told = " ".join(shlex.quote(f"{name}={value}") for name, value in {**node.environment, **environment}.items())
-        programs["rabbitmqctl"] = f'exec env -i {told} {needs.RABBITMQ}/rabbitmqctl "$@"'
+        programs["rabbitmqctl"] = rabbitmqctl(node, **environment)
     description = {
         "airflow_broker_provider": "rabbitmq",
         "given": {},
