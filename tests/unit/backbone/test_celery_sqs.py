@@ -93,7 +93,7 @@ def test_each_queue_has_its_turn(questions: Questions) -> None:
         questions.answer(queue, {})
         worker.turn()
         worker.turn()
-    assert set(asked) == set(QUEUES)
+    assert set(asked[:3]) == set(asked[3:]) == set(QUEUES)
 
 
 def test_a_question_is_brief_where_another_queue_waits_for_its_process(questions: Questions) -> None:

@@ -2,12 +2,13 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Celery's way to SQS, for tasks that run for hours.
 
-SQS counts the visibility timeout from the moment in which a worker takes a message. kombu takes as many as there are free
-processes from each queue at the same time, so that a worker of two queues holds messages that wait for a process while
-their time passes, and SQS delivers them a second time. It also leaves its questions open when the worker stops: a message
-that answers one of them is seen again by nobody until its timeout has passed. And where SQS refuses one question, kombu
-never asks that queue again. Here a message is taken only when a process is free for it, a stopping worker waits for its
-questions and gives back what they bring, and a refused question is asked again.
+SQS counts the visibility timeout from the moment in which a worker takes a message. kombu takes as many as there are
+free processes from each queue at the same time, so that a worker of two queues holds messages that wait for a process
+while their time passes, and SQS delivers them a second time. Which queue is asked first, where processes are fewer, is
+chance, and can be the same one each time. It also leaves its questions open when the worker stops: a message that
+answers one of them is seen again by nobody until its timeout has passed. And where SQS refuses one question, kombu
+never asks that queue again. Here a message is taken only when a process is free for it, queues have their turns, a
+stopping worker waits for its questions and gives back what they bring, and a refused question is asked again.
 """
 
 from __future__ import annotations
@@ -45,12 +46,15 @@ class PatientConnection(AsyncSQSConnection):
 class Channel(SQS.Channel):
     """A channel that takes no more messages than can run at once.
 
-    asking: the queues with an open question, each of which may bring one message. failing: those whose last one failed.
+    asking: the queues with an open question, each of which may bring one message. failing: those whose last one failed,
+    until they are asked again.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         self.asking: set[str] = set()
         self.failing: set[str] = set()
+        self._turn = 0
+        self._asked_in: dict[str, int] = {}
         super().__init__(*arguments, **options)
 
     def asynsqs(self, queue: str | None = None) -> Any:
@@ -60,10 +64,22 @@ class Channel(SQS.Channel):
 
     def _get_bulk_async(self, queue: str, callback: Any = None) -> Any:
         callback = ensure_promise(callback)
-        if self._room() < 1:
+        if not self._has_turn(queue):
             callback([])
             return callback
+        self._turn += 1
+        self._asked_in[queue] = self._turn
         return self._get_async(queue, 1, callback=callback)
+
+    def _has_turn(self, queue: str) -> bool:
+        """Whether there is room for it beside those that were asked longer ago: the hub's own order is that of a set."""
+        waiting = [
+            name
+            for name in self._active_queues
+            if self.canonical_queue_name(name) not in self.asking and name not in self.failing
+        ]
+        waiting.sort(key=lambda name: self._asked_in.get(name, 0))
+        return queue in waiting[: max(0, self._room())]
 
     def _room(self) -> int:
         """Free processes that no open question may fill."""
@@ -105,10 +121,13 @@ class Channel(SQS.Channel):
 
     def _loop1(self, queue: str, _answer: Any = None) -> None:
         if queue in self.failing:
-            self.failing.discard(queue)
-            self.hub.call_later(AGAIN_SECONDS, self._schedule_queue, queue)
+            self.hub.call_later(AGAIN_SECONDS, self._ask_again, queue)
         else:
             self.hub.call_soon(self._schedule_queue, queue)
+
+    def _ask_again(self, queue: str) -> None:
+        self.failing.discard(queue)
+        self._schedule_queue(queue)
 
 
 class Transport(SQS.Transport):
