@@ -195,7 +195,7 @@ def answer(asked: Mapping[str, Any], seconds: int) -> tuple[dict[str, Any] | Non
 
 
 def _first_line(text: str) -> str:
-    return next(filter(None, map(str.strip, text.splitlines())), "")
+    return next(filter(None, map(str.strip, text.splitlines())), "").rstrip(".")
 
 
 def _unheard(host: str, silence: str, found: Mapping[str, Any]) -> dict[str, list[str]]:
