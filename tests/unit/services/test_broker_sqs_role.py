@@ -146,6 +146,18 @@ def test_queues_that_cannot_be_looked_at_are_a_problem(server: Aws, tmp_path: Pa
     assert "Refuse what cannot be" in refused.said
 
 
+def test_a_look_that_fails_before_queues_go_is_told(server: Aws, tmp_path: Path) -> None:
+    nobody = {**server.environment(), "AWS_ENDPOINT_URL": f"http://127.0.0.1:{free_port()}"}
+    seen = {"removable": ["airflow-local-gone"], "stale_policies": [], "kept": {}, "problems": []}
+    plan, facts, *_preflight_and_main, leftovers = PLAYBOOK[0]["tasks"]
+    found = {"ansible.builtin.set_fact": {"__airflow_broker_state": seen}}
+    play = {**PLAYBOOK[0], "tasks": [plan, facts, found, leftovers]}
+    refused = Deployer(tmp_path, [play], GROUPS, ONE_POOL, nobody)()
+    assert refused.failed == 1
+    assert "cannot be looked at: Could not connect" in " ".join(refused.said.split())
+    assert "Refuse to go on where that look failed" in refused.said
+
+
 def test_the_wrong_account_gets_nothing(deploy: Deployer, server: Aws) -> None:
     refused = deploy(airflow_broker_account="999999999999")
     assert refused.failed == 1
