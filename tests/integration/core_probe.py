@@ -54,6 +54,9 @@ os.environ.update(SETTINGS)
 
 from airflow.dag_processing.bundles.manager import DagBundlesManager
 from airflow.dag_processing.dagbag import BundleDagBag
+from airflow.models.callback import Callback
+from airflow.serialization.decoders import decode_deadline_alert
+from airflow.serialization.encoders import encode_deadline_alert
 from airflow.serialization.serialized_objects import DagSerialization
 from celery import Celery
 
@@ -208,6 +211,68 @@ class TestPolicy(Case):
         )
         known = DagSerialization.from_dict(DagSerialization.to_dict(self.parse().dags["serial"]))
         assert known.task_dict["mapped"].queue == "etl"
+
+    def test_a_deadlines_callback_goes_to_its_sources_queue_and_keeps_all_else(self) -> None:
+        publish(
+            "deadlines",
+            """
+            from datetime import timedelta
+            from airflow.sdk import AsyncCallback, DeadlineAlert, DeadlineReference, SyncCallback
+
+            def late(message): ...
+            async def late_triggerer(message): ...
+
+            def alert(callback):
+                return DeadlineAlert(DeadlineReference.DAGRUN_QUEUED_AT, timedelta(seconds=1), callback)
+
+            callbacks = [
+                SyncCallback(late, {"message": "one"}),
+                SyncCallback(late, {"message": "two"}, "CeleryExecutor"),
+                AsyncCallback(late_triggerer, {"message": "three"}),
+            ]
+            with DAG("deadlines", schedule=None, deadline=[alert(callback) for callback in callbacks]): ...
+            with DAG("deadline", schedule=None, deadline=alert(callbacks[0])): ...
+            """,
+        )
+        bag = self.parse()
+        assert bag.import_errors == {}
+        parsed = [bag.dags["deadlines"].deadline, bag.dags["deadline"].deadline]
+        known = [
+            [
+                # As the scheduler does where a run misses its deadline.
+                Callback.create_from_sdk_def(decode_deadline_alert(encode_deadline_alert(alert)).callback)
+                for alert in alerts
+            ]
+            for alerts in parsed
+        ]
+        several, one = known
+        assert [type(callback).__name__ for callback in several] == [
+            "ExecutorCallback",
+            "ExecutorCallback",
+            "TriggererCallback",
+        ]
+        assert [callback.data.get("queue") for callback in [*several, *one]] == ["etl", "etl", None, "etl"]
+        assert [callback.data.get("executor") for callback in several] == [None, "CeleryExecutor", None]
+        assert [callback.data["kwargs"]["message"] for callback in several] == ["one", "two", "three"]
+        assert all(callback.data["path"].rpartition(".")[2].startswith("late") for callback in several)
+
+    def test_in_mode_assign_a_deadline_of_no_source_stays_as_airflow_made_it(self) -> None:
+        publish(
+            "stranger",
+            """
+            from datetime import timedelta
+            from airflow.sdk import DeadlineAlert, DeadlineReference, SyncCallback
+
+            def late(): ...
+
+            late = DeadlineAlert(DeadlineReference.DAGRUN_QUEUED_AT, timedelta(seconds=1), SyncCallback(late))
+            with DAG("stranger", schedule=None, deadline=late): ...
+            """,
+        )
+        route(mode="assign")
+        ROUTING.write_text(ROUTING.read_text(encoding="utf-8").replace(str(STORAGE), "/srv/other"), encoding="utf-8")
+        (alert,) = self.parse().dags["stranger"].deadline
+        assert type(alert.callback).__module__ == "airflow.sdk.definitions.callback"
 
     def test_foreign_queues_are_an_import_error_that_names_them_all(self) -> None:
         publish(

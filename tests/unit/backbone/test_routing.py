@@ -66,6 +66,13 @@ def test_a_dag_of_no_source_is_refused(fileloc: str) -> None:
     assert routing(mode="assign").assign("d", fileloc, {"a": "default"}, "default") == {}
 
 
+def test_the_source_of_a_file_is_the_directory_that_it_lies_in() -> None:
+    assert [
+        source and source.name
+        for source in map(routing().source_of, [ETL, "/srv/dags/ml/dag.py", "/srv/dags/other/dag.py", "/srv/dags", "x"])
+    ] == ["etl", "ml", None, None, None]
+
+
 @given(st.dictionaries(st.text(min_size=1), st.sampled_from(["default", "etl", "etl_highmem", "ml", "x"])))
 def test_whatever_tasks_name_they_end_up_on_their_sources_queues(queues: dict[str, str]) -> None:
     try:

@@ -59,6 +59,16 @@ class Routing:
             raise RoutingError(f"storage is {str(storage)!r}, and must be an absolute path")
         return cls(mode, storage, sources)
 
+    def source_of(self, fileloc: str) -> Source | None:
+        """The source that a DAG file belongs to.
+
+        :param fileloc: the file's absolute path
+        """
+        try:
+            return self.sources[PurePosixPath(fileloc).relative_to(self.storage).parts[0]]
+        except (ValueError, IndexError, KeyError):
+            return None
+
     def assign(self, dag_id: str, fileloc: str, queues: Mapping[str, str], unset: str) -> dict[str, str]:
         """Decide the queues of one DAG.
 
@@ -69,15 +79,14 @@ class Routing:
         :raises QueueRefused: in mode ``enforce``: naming all the tasks that name another queue than their source's, or
             a DAG that belongs to no source
         """
-        try:
-            source = self.sources[PurePosixPath(fileloc).relative_to(self.storage).parts[0]]
-        except (ValueError, IndexError, KeyError):
+        source = self.source_of(fileloc)
+        if source is None:
             if self.mode == "assign":
                 return {}
             raise QueueRefused(
                 f"DAG '{dag_id}' is in {fileloc}, which belongs to no DAG source of this platform "
                 f"(sources in {self.storage}: {_listed(self.sources)})."
-            ) from None
+            )
         allowed = {*source.queues, source.default_queue, unset}
         refused = {task: queue for task, queue in queues.items() if queue not in allowed}
         if refused and self.mode == "enforce":
