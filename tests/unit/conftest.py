@@ -11,6 +11,14 @@ from typing import Any
 
 import pytest
 
+WAITING = ("services", "queues")
+"""Folders whose tests wait more than they compute, for servers that start, fail over and time out."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Those that wait come first, so that others run beside them and none is left to be waited for at the end."""
+    items.sort(key=lambda item: item.path.parent.name not in WAITING)
+
 
 @pytest.fixture(autouse=True)
 def transports_of_one_test(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
