@@ -256,8 +256,9 @@ def _fill(descriptor: int, content: Content, attributes: Attributes, kept: Reusa
     :return: the number of bytes written, and the paths of what is new on disk, directories included
     """
     staging = inside(descriptor)
-    shared = [(entry, kept.files[entry.content]) for entry in content.entries if entry.content in kept.files]
-    new = [entry for entry in content.entries if entry.content not in kept.files]
+    found = [(entry, kept.files.get(entry.content)) for entry in content.entries]
+    shared = [(entry, file) for entry, file in found if file is not None]
+    new = [entry for entry, file in found if file is None]
     wanted: dict[str, list[Wanted]] = {}
     for entry in _spread(entry for entry in new if entry.kind != "l"):
         wanted.setdefault(entry.digest, []).append(Wanted(staging / entry.path, entry))

@@ -58,6 +58,9 @@ from ansible_collections.airstack.backbone.plugins.module_utils._dags.tree impor
 PATH_MAX = 4095
 """Bytes of a whole path, without its end (limits.h)."""
 
+CHARACTER_MAX = 4
+"""Bytes of a character in UTF-8 (RFC 3629)."""
+
 
 def stage(job: Job, origin: Origin) -> Staged:
     """Have the release of what is at the origin, made unless it is there.
@@ -243,7 +246,8 @@ def _require_tree(job: Job, tree: str) -> None:
 def _require_short(release: Path, entries: Iterable[Entry]) -> None:
     """Refuse what nobody could open by its whole path."""
     room = PATH_MAX - len(os.fsencode(release)) - 1
-    long = [entry.path for entry in entries if len(entry.path.encode()) > room]
+    suspects = (entry.path for entry in entries if len(entry.path) * CHARACTER_MAX > room)
+    long = [path for path in suspects if len(path.encode()) > room]
     if long:
         raise SourceProblems(
             [f"{path[:100]}... is a path of more than {room} bytes, of which {release} leaves no more" for path in long]

@@ -75,10 +75,8 @@ def refusal(source: str, problems: Sequence[str]) -> str:
 
 def tree_hash(entries: Iterable[Entry]) -> str:
     """Return the SHA-256 that names a tree: of its paths, kinds and contents, whatever their order, times and owners."""
-    tree = hashlib.sha256()
-    for entry in sorted(entries):
-        tree.update(f"{entry.kind} {entry.digest} {entry.path}\n".encode())
-    return tree.hexdigest()
+    lines = [f"{kind} {digest} {path}\n" for path, kind, digest, _size, _target in sorted(entries)]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def is_excluded(path: str, is_directory: bool, patterns: Iterable[str]) -> bool:
@@ -110,8 +108,8 @@ def excluded_all(count: int) -> str:
 def directories_of(paths: Iterable[str]) -> set[str]:
     """Return all directories that paths are beneath."""
     found: set[str] = set()
-    for path in paths:
-        directory = path.rpartition("/")[0]
+    for parent in {path.rpartition("/")[0] for path in paths}:
+        directory = parent
         while directory and directory not in found:
             found.add(directory)
             directory = directory.rpartition("/")[0]
