@@ -143,30 +143,23 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.urls import open_url
 
-from ansible_collections.airstack.backbone.plugins.module_utils._core import index, installer, releases
+from ansible_collections.airstack.backbone.plugins.module_utils._core import releases
 from ansible_collections.airstack.backbone.plugins.module_utils._core.errors import CoreError, reason
 from ansible_collections.airstack.backbone.plugins.module_utils._core.lock import locked
-
-_DOWNLOAD_SECONDS = 60
-_SAID_LINES = 25
+from ansible_collections.airstack.backbone.plugins.module_utils._core.uv import ARGUMENTS, Uv
 
 
 class Builder:
     """Builds one release. Public attribute `seconds`: what each step took."""
 
     def __init__(self, module: AnsibleModule) -> None:
-        self.module = module
         self.parameters: dict[str, Any] = module.params
         self.root = Path(self.parameters["path"])
         self.path = self.root / self.parameters["release"]
         self.sources = Path(self.parameters["sources"])
         self.cache = Path(self.parameters["cache"])
-        self.index = index.index(self.parameters["index_url"], os.environ)
-        self.environment = {"UV_SYSTEM_CERTS": os.environ.get("UV_SYSTEM_CERTS", "true"), "UV_NO_PROGRESS": "1"}
-        if self.index.certificates:
-            self.environment["SSL_CERT_FILE"] = self.index.certificates
+        self.uv = Uv(module)
         self.seconds: dict[str, float] = {}
 
     def build(self) -> None:
@@ -175,14 +168,14 @@ class Builder:
         except OSError as error:
             raise CoreError(f"The cache {self.cache} cannot be made: {reason(error)}.") from error
         with tempfile.TemporaryDirectory() as scratch:
-            options = self._configuration(Path(scratch))
+            options = self.uv.configuration(Path(scratch))
             with locked(self.cache / ".airstack.lock"):
                 with self._timed("uv"):
-                    uv = self._uv()
+                    program = self.uv.program(self.root, self.cache)
                 with self._timed("packages"):
                     releases.start(self.root, self.path.name)
-                    self._install_packages(uv, options)
-            self._install_projects(uv, options)
+                    self._install_packages(program, options)
+            self._install_projects(program, options)
             with self._timed("imports"):
                 self._try_imports(Path(scratch))
         releases.finish(
@@ -201,60 +194,14 @@ class Builder:
         yield
         self.seconds[step] = round(time.monotonic() - began, 1)
 
-    def _configuration(self, scratch: Path) -> list[str]:
-        """uv's options: an index that may hold a password goes through a file, neither command line nor environment."""
-        options: list[str] = []
-        if self.index.url:
-            file = scratch / "uv.toml"
-            file.touch(0o600)
-            url = self.index.url.replace("\\", "\\\\").replace('"', '\\"')
-            file.write_text(f'[[index]]\nurl = "{url}"\ndefault = true\n', encoding="utf-8")
-            options += ["--config-file", str(file)]
-        return options
-
-    def _uv(self) -> Path:
-        if self.parameters["uv"]:
-            return Path(self.parameters["uv"])
-        wheel = self.parameters["uv_wheel"]
-        target = self.root / ".uv" / "-".join(wheel["file"].split("-")[:2])
-        if not target.exists():
-            installer.install_uv(
-                target,
-                wheel=wheel["file"],
-                sha256=wheel["sha256"],
-                index_url=self.index.url or self.parameters["default_index_url"],
-                cache=self.cache,
-                fetch=self._fetch,
-            )
-        return target
-
-    def _fetch(self, url: str) -> bytes:
-        address, user, password = index.without_credentials(url)
-        try:
-            with open_url(
-                address,
-                url_username=user,
-                url_password=password,
-                force_basic_auth=user is not None,
-                ca_path=self.index.certificates,
-                timeout=_DOWNLOAD_SECONDS,
-                headers={"Accept": "text/html, */*"},
-            ) as response:
-                return bytes(response.read())
-        except Exception as error:  # of many kinds, none of which is a mistake of ours
-            raise CoreError(
-                f"{address} cannot be fetched: {error}. Give the host a package index that it can reach "
-                "(airflow_core_index_url), a proxy (airflow_core_environment), or a uv (airflow_core_uv)."
-            ) from error
-
     def _install_packages(self, uv: Path, options: Sequence[str]) -> None:
         requirements = self.sources / "requirements.txt"
-        self._run(
+        self.uv.run(
             "make a virtual environment",
             [str(uv), "venv", *options, "--no-cache", "--no-project", "--no-python-downloads"],
             ["--python", self.parameters["python"], str(self.path)],
         )
-        self._run(
+        self.uv.run(
             "install the packages",
             [str(uv), "pip", "sync", *options, "--python", str(self.path / "bin" / "python")],
             ["--cache-dir", str(self.cache), "--require-hashes", "--no-build", str(requirements)],
@@ -263,7 +210,7 @@ class Builder:
     def _install_projects(self, uv: Path, options: Sequence[str]) -> None:
         projects = [str(self.sources / name) for name in self.parameters["projects"]]
         if projects:
-            self._run(
+            self.uv.run(
                 "install the collection's own packages",
                 [str(uv), "pip", "install", *options, "--python", str(self.path / "bin" / "python"), "--no-cache"],
                 ["--no-index", "--no-deps", *projects],
@@ -277,26 +224,12 @@ class Builder:
         names = self.parameters["imports"]
         if not names:
             return
-        self._run(
+        self.uv.run(
             f"import {', '.join(names)}, so this release does not become the current one",
             [str(self.path / "bin" / "python"), "-I", "-c"],
             ["import importlib, sys; [importlib.import_module(name) for name in sys.argv[1:]]", *names],
             AIRFLOW_HOME=str(scratch),
         )
-
-    def _run(self, purpose: str, command: list[str], arguments: list[str], **environment: str) -> None:
-        try:
-            code, out, err = self.module.run_command(
-                command + arguments, environ_update={**self.environment, **environment}, handle_exceptions=False
-            )
-        except OSError as error:
-            raise CoreError(f"{command[0]} cannot be run: {reason(error)}.") from error
-        if code != 0:
-            raise CoreError(f"{command[0]} could not {purpose}:\n{_end_of(err or out)}")
-
-
-def _end_of(text: str) -> str:
-    return "\n".join(text.strip().splitlines()[-_SAID_LINES:])
 
 
 def main() -> None:
@@ -310,13 +243,7 @@ def main() -> None:
             "imports": {"type": "list", "elements": "str", "default": []},
             "keep": {"type": "int", "default": 2},
             "cache": {"type": "path", "default": "/var/cache/uv"},
-            "uv": {"type": "path"},
-            "uv_wheel": {
-                "type": "dict",
-                "options": {"file": {"type": "str", "required": True}, "sha256": {"type": "str", "required": True}},
-            },
-            "index_url": {"type": "str", "no_log": True},
-            "default_index_url": {"type": "str", "default": ""},
+            **ARGUMENTS,
         },
         required_one_of=[("uv", "uv_wheel")],
         supports_check_mode=True,
