@@ -2,15 +2,16 @@
 # Copyright: Contributors to airstack.backbone
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 
-# lab_image.sh RELEASE REFERENCE CA_BUNDLE DIRECTORY [MIRROR...]: makes a root filesystem like that of a small Debian cloud
-# image and imports it into podman, unless that has it. DIRECTORY holds it for a moment. This file's hash is part of the image's
-# name.
+# debian_image.sh PURPOSE RELEASE REFERENCE CA_BUNDLE DIRECTORY PACKAGES [MIRROR...]: makes a root filesystem and imports it into
+# podman, unless that has it. For the PURPOSE lab it is like that of a small Debian cloud image; for core it holds just Python and
+# what the core needs of the system. PACKAGES are more packages, with commas between. DIRECTORY holds it for a moment. This
+# file's hash is part of the image's name.
 set -eu
-release=$1 reference=$2 CA_BUNDLE=$3 directory=$4
-shift 4
+purpose=$1 release=$2 reference=$3 CA_BUNDLE=$4 directory=$5 packages=$6
+shift 6
 export CA_BUNDLE
 
-# Two labs that begin together need one image.
+# Two runs that begin together need one image.
 exec 9<"$(podman info --format '{{.Store.GraphRoot}}')"
 flock 9
 if podman image exists "$reference"; then exit; fi
@@ -35,7 +36,7 @@ trust_this_machine='
 # What a cloud image brings and a minimal Debian does not; and no unit that needs a kernel of its own, that would lock the
 # package manager at some random time, or that watches files for people who are not there (inotify is scarce, and shared).
 # shellcheck disable=SC2016 # mmdebstrap's shell expands it
-settle='
+settle_lab='
   set -e
   echo LANG=C.UTF-8 >"$1/etc/default/locale"
   mkdir -p "$1/etc/systemd/journald.conf.d"
@@ -56,15 +57,35 @@ leave_out='
     "exclude=/usr/share/locale/*" >"$1/etc/dpkg/dpkg.cfg.d/lab"
   rm -rf "$1"/usr/share/man/* "$1"/usr/share/locale/*'
 
-# The hooks of merged /usr save bookworm the package usrmerge, and with it perl. The package lists stay: five hosts need not
-# fetch them as long as they are fresh.
-mmdebstrap --quiet --variant=apt --skip=cleanup/apt/lists \
+# What has the time or this machine in it
+# shellcheck disable=SC2016 # mmdebstrap's shell expands it
+settle_core='
+  set -e
+  : >"$1/etc/machine-id"
+  rm -rf "$1"/var/log/* "$1"/var/cache/ldconfig/aux-cache "$1"/var/cache/debconf/*-old "$1"/var/lib/dpkg/*-old'
+
+case $purpose in
+  lab)
+    packages=systemd,systemd-sysv,dbus,openssh-server,python3,python3-apt,sudo,ca-certificates,iproute2,procps${packages:+,$packages}
+    settle=$settle_lab
+    set -- --skip=cleanup/apt/lists "$release" "$work/root.tar" "$@"
+    ;;
+  core)
+    packages=python3,ca-certificates${packages:+,$packages}
+    settle=$settle_core
+    set -- "$release" "$work/root.tar" "$@"
+    ;;
+esac
+
+# The hooks of merged /usr save bookworm the package usrmerge, and with it perl. The package lists of a lab stay: five
+# hosts need not fetch them as long as they are fresh.
+mmdebstrap --quiet --variant=apt \
   --hook-dir=/usr/share/mmdebstrap/hooks/maybe-merged-usr \
-  --include=systemd,systemd-sysv,dbus,openssh-server,python3,python3-apt,sudo,ca-certificates,iproute2,procps \
+  --include="$packages" \
   --aptopt='Acquire::Languages "none"' \
   --dpkgopt=force-unsafe-io \
   --essential-hook="$leave_out" \
   --customize-hook="$trust_this_machine" \
   --customize-hook="$settle" \
-  "$release" "$work/root.tar" "$@" </dev/null
-podman import --quiet --change LABEL=airstack.lab.image=true "$work/root.tar" "$reference"
+  "$@" </dev/null
+podman import --quiet --change "LABEL=airstack.$purpose.image=true" "$work/root.tar" "$reference"
