@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ansible_collections.airstack.backbone.plugins.module_utils._core import bases
+from ansible_collections.airstack.backbone.plugins.module_utils._core import bases, wheels
 from ansible_collections.airstack.backbone.plugins.module_utils._render import image
 
 
@@ -22,11 +22,14 @@ def core_image_base(name: str, python: str, *recipe: str) -> dict[str, Any]:
     }
 
 
-def core_image_context(
-    base: str, python: str, system_packages: Sequence[str], imports: Sequence[str]
-) -> dict[str, str]:
+def core_image_context(base: str, python: str, system_packages: Sequence[str] = ()) -> dict[str, str]:
     """The files of a build context."""
-    return image.context(image.Recipe(base, python, system_packages, imports))
+    return image.context(image.Recipe(base, python, system_packages))
+
+
+def core_image_trial(requirements: str, imports: Sequence[str], commands: Sequence[str]) -> str:
+    """The program that tries an image of these requirements."""
+    return image.trial(wheels.locked(requirements), imports, commands)
 
 
 class FilterModule:
@@ -34,4 +37,8 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Names of the filters, as playbooks use them."""
-        return {"core_image_base": core_image_base, "core_image_context": core_image_context}
+        return {
+            "core_image_base": core_image_base,
+            "core_image_context": core_image_context,
+            "core_image_trial": core_image_trial,
+        }

@@ -39,6 +39,12 @@ options:
     description: Labels of the image, besides those about its making.
     type: dict
     default: {}
+  trial:
+    description:
+      - The text of a program for the image's Python, such as the filter P(airstack.backbone.core_image_trial#filter) gives.
+      - An image that was built runs it as some user, without a network or capabilities, on a filesystem that is read-only but
+        for C(/tmp). When it fails, the image is removed.
+    type: str
   network:
     description: Whether the build may use the network, which it needs for packages of the system alone.
     type: bool
@@ -70,7 +76,7 @@ EXAMPLES = r"""
   airstack.backbone.core_image:
     name: registry.example.com/data/airflow
     airflow_version: 3.3.2
-    context: "{{ base | airstack.backbone.core_image_context('3.12', [], ['airflow.sdk']) }}"
+    context: "{{ base | airstack.backbone.core_image_context('3.12') }}"
     wheelhouse: "{{ wheelhouse.wheelhouse.path }}"
     uv: "{{ wheelhouse.uv }}"
     labels:
@@ -167,6 +173,16 @@ class Wanted:
                 network=self.parameters["network"],
             )
             builder.run(f"build {self.reference}", *command[1:])
+        if self.parameters["trial"]:
+            self._try(builder)
+
+    def _try(self, builder: Builder) -> None:
+        command = images.trial_command(str(builder.path), self.reference)
+        try:
+            builder.run(f"use {self.reference}, which is removed", *command[1:], stdin=self.parameters["trial"])
+        except CoreError:
+            builder.run(f"remove {self.reference}", "image", "rm", self.reference)
+            raise
 
 
 def _share(path: Path, place: Path) -> None:
@@ -185,6 +201,7 @@ def main() -> None:
             "wheelhouse": {"type": "path"},
             "uv": {"type": "path"},
             "labels": {"type": "dict", "default": {}},
+            "trial": {"type": "str"},
             "network": {"type": "bool", "default": False},
             "builder": {"type": "str", "default": "podman", "choices": ["podman"]},
         },

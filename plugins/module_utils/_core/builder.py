@@ -39,9 +39,9 @@ class Builder:
         )
         return list(images.names(out))
 
-    def run(self, purpose: str, *arguments: str) -> str:
+    def run(self, purpose: str, *arguments: str, stdin: str | None = None) -> str:
         """What the builder printed.
 
         :raises CoreError: it failed
         """
-        return run(self._module, purpose, [str(self.path), *arguments], {})
+        return run(self._module, purpose, [str(self.path), *arguments], {}, stdin)

@@ -16,6 +16,9 @@ INPUTS = "airstack.core.inputs"
 
 WHEELHOUSE = "airstack.core.wheelhouse"
 
+ANYBODY = "23456:0"
+"""A user that no image names."""
+
 
 class Image(NamedTuple):
     """An image that a builder has."""
@@ -59,6 +62,14 @@ def build_command(
         *("--network", "default" if network else "none"),
         *(option for key, value in sorted(labels.items()) for option in ("--label", f"{key}={value}")),
         *("--tag", name, "--file", f"{context}/Containerfile", context),
+    ]
+
+
+def trial_command(program: str, name: str) -> list[str]:
+    """How podman is asked to let an image run the program that comes on standard input, in as little as it may need."""
+    return [
+        *(program, "run", "--rm", "--interactive", "--read-only", "--cap-drop", "all", "--network", "none"),
+        *("--security-opt", "no-new-privileges", "--user", ANYBODY, name, "python", "-"),
     ]
 
 

@@ -97,13 +97,17 @@ class Uv:
             ) from error
 
 
-def run(module: AnsibleModule, purpose: str, command: Sequence[str], environment: dict[str, str]) -> str:
+def run(
+    module: AnsibleModule, purpose: str, command: Sequence[str], environment: dict[str, str], stdin: str | None = None
+) -> str:
     """What a command printed.
 
     :raises CoreError: it cannot be run, or failed; with the end of what it said
     """
     try:
-        code, out, err = module.run_command(list(command), environ_update=environment, handle_exceptions=False)
+        code, out, err = module.run_command(
+            list(command), environ_update=environment, data=stdin, handle_exceptions=False
+        )
     except OSError as error:
         raise CoreError(f"{command[0]} cannot be run: {reason(error)}.") from error
     if code != 0:

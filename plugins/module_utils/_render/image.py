@@ -7,6 +7,7 @@ Pure: the result is the text of files of the build context, by their names.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -19,7 +20,6 @@ UV = "uv"
 CONTAINERFILE = "Containerfile"
 IGNORE = ".dockerignore"
 INSTALL = "install.sh"
-IMPORTS = "imports.txt"
 
 _CONTEXT = "/context"
 
@@ -43,22 +43,20 @@ class Recipe:
     """How an image is built.
 
     base: an image that has the Python. system_packages: of Debian, installed unless the base has them; none: the build
-    needs no network. imports: modules without which there is no image.
+    needs no network.
     """
 
     base: str
     python: str
     system_packages: Sequence[str]
-    imports: Sequence[str]
 
 
 def context(recipe: Recipe) -> dict[str, str]:
     """The files of the build context, by name."""
     return {
         CONTAINERFILE: _containerfile(recipe),
-        IGNORE: "".join(f"{line}\n" for line in ("*", *(f"!{name}" for name in (IMPORTS, INSTALL, UV, WHEELS)))),
+        IGNORE: "".join(f"{line}\n" for line in ("*", *(f"!{name}" for name in (INSTALL, UV, WHEELS)))),
         INSTALL: _install(recipe.python),
-        IMPORTS: "".join(f"{name}\n" for name in recipe.imports),
     }
 
 
@@ -115,9 +113,37 @@ python={CORE}/bin/python
 # Bytecode that is the same each time: one file after the other, sets in one order, and no time of a source in it. Who uses
 # it does not look at the source, which cannot change. What does not compile are templates, and files for other Pythons.
 PYTHONHASHSEED=0 "$python" -m compileall -qq --invalidation-mode unchecked-hash {CORE}/lib || true
+"""
 
-AIRFLOW_HOME=$(mktemp -d) "$python" -c '
-import importlib, sys
-for name in open(sys.argv[1], encoding="utf-8"):
-    importlib.import_module(name.strip())' {_CONTEXT}/{IMPORTS}
+
+def trial(versions: Mapping[str, str], imports: Sequence[str], commands: Sequence[str]) -> str:
+    """A program that Python runs in an image, which fails with everything that is wrong with it.
+
+    :param versions: what is to be installed, by normalized name, and nothing besides
+    :param commands: of Airflow, each of which has to start
+    """
+    asked = json.dumps({"versions": versions, "imports": imports, "commands": commands}, sort_keys=True)
+    return f"ASKED = {asked!r}\n{_TRIAL}"
+
+
+_TRIAL = """\
+import importlib, json, re, subprocess
+from importlib.metadata import distributions
+
+asked = json.loads(ASKED)
+problems = []
+found = {re.sub("[-_.]+", "-", each.metadata["Name"]).lower(): each.version for each in distributions()}
+for name in sorted({*found, *asked["versions"]}):
+    if found.get(name) != asked["versions"].get(name):
+        problems.append(f"{name} is {found.get(name)}, and should be {asked['versions'].get(name)}")
+for name in asked["imports"]:
+    try:
+        importlib.import_module(name)
+    except Exception as error:
+        problems.append(f"{name} cannot be imported: {type(error).__name__}: {error}")
+for command in asked["commands"]:
+    said = subprocess.run(["airflow", *command.split(), "--help"], capture_output=True, text=True)
+    if said.returncode != 0:
+        problems.append(f"airflow {command} does not start: {(said.stderr or said.stdout).strip()[-500:]}")
+raise SystemExit("\\n".join(problems) or None)
 """

@@ -5,18 +5,24 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
+from importlib.metadata import distributions
+from pathlib import Path
 
 import pytest
 
-from ansible_collections.airstack.backbone.plugins.filter.core import core_image_base, core_image_context
+from ansible_collections.airstack.backbone.plugins.filter.core import (
+    core_image_base,
+    core_image_context,
+    core_image_trial,
+)
+from ansible_collections.airstack.backbone.plugins.module_utils._core import wheels
 from ansible_collections.airstack.backbone.tests.unit.render import golden_files
 
-IMPORTS = ["airflow.sdk", "airflow_backbone.policy"]
-PULLED = core_image_context(
-    "docker.io/library/python:3.12-slim-bookworm", "3.12", ["ca-certificates", "dumb-init"], IMPORTS
-)
-MADE = core_image_context("localhost/airstack-core-base:bookworm-0123456789ab", "3.11", [], IMPORTS)
+PULLED = core_image_context("docker.io/library/python:3.12-slim-bookworm", "3.12", ["ca-certificates", "dumb-init"])
+MADE = core_image_context("localhost/airstack-core-base:bookworm-0123456789ab", "3.11")
 
 
 @pytest.mark.parametrize(("folder", "made"), [("image-pulled", PULLED), ("image-made", MADE)])
@@ -40,6 +46,37 @@ def test_a_base_that_is_made_needs_no_package() -> None:
 def test_the_script_is_one_for_any_shell(made: dict[str, str]) -> None:
     checked = subprocess.run(["sh", "-n"], input=made["install.sh"], check=False, capture_output=True, text=True)
     assert checked.returncode == 0, checked.stderr
+
+
+def tried(requirements: str, imports: list[str], commands: list[str], folder: Path) -> str:
+    """What the trial says, run by this Python, with an `airflow` that has but one command."""
+    program = folder / "airflow"
+    program.write_text('#!/bin/sh\n[ "$1" = scheduler ] || { echo "no command $1" >&2; exit 2; }\n', encoding="utf-8")
+    program.chmod(0o755)
+    text = core_image_trial(requirements, imports, commands)
+    environment = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"}
+    run = subprocess.run(
+        [sys.executable, "-"], input=text, env=environment, check=False, capture_output=True, text=True
+    )
+    assert (run.returncode == 0) == (run.stderr == "")
+    return run.stderr
+
+
+def test_a_trial_says_all_that_is_wrong(tmp_path: Path) -> None:
+    installed = wheels.requirements(
+        wheels.Wheel(wheels.normalized(each.metadata["Name"]), each.version, "", "aa") for each in distributions()
+    )
+    assert tried(installed, ["json"], ["scheduler"], tmp_path) == ""
+    less = installed.replace(f"pytest=={pytest.__version__}", "pytest==0")
+    said = tried(
+        f"{less}absent-thing==1 --hash=sha256:aa\n", ["json", "nowhere"], ["scheduler", "celery worker"], tmp_path
+    )
+    assert said.splitlines() == [
+        "absent-thing is None, and should be 1",
+        f"pytest is {pytest.__version__}, and should be 0",
+        "nowhere cannot be imported: ModuleNotFoundError: No module named 'nowhere'",
+        "airflow celery worker does not start: no command celery",
+    ]
 
 
 def test_a_base_is_told_with_its_problems() -> None:

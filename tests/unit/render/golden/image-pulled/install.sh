@@ -15,8 +15,3 @@ python=/opt/airflow/bin/python
 # Bytecode that is the same each time: one file after the other, sets in one order, and no time of a source in it. Who uses
 # it does not look at the source, which cannot change. What does not compile are templates, and files for other Pythons.
 PYTHONHASHSEED=0 "$python" -m compileall -qq --invalidation-mode unchecked-hash /opt/airflow/lib || true
-
-AIRFLOW_HOME=$(mktemp -d) "$python" -c '
-import importlib, sys
-for name in open(sys.argv[1], encoding="utf-8"):
-    importlib.import_module(name.strip())' /context/imports.txt
