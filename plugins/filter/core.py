@@ -4,10 +4,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.airstack.backbone.plugins.module_utils._core import bases, wheels
+from ansible_collections.airstack.backbone.plugins.module_utils._core import bases, deployed, registry, wheels
 from ansible_collections.airstack.backbone.plugins.module_utils._render import image
 
 
@@ -32,6 +32,22 @@ def core_image_trial(requirements: str, imports: Sequence[str], commands: Sequen
     return image.trial(wheels.locked(requirements), imports, commands)
 
 
+def core_image_is_shared(repository: str) -> bool:
+    """Whether a repository is in a registry."""
+    return registry.repository(repository) is not None
+
+
+def core_lock_text(lock: Mapping[str, Any]) -> str:
+    """The file that says which core an environment has."""
+    return deployed.text(lock)
+
+
+def core_lock_promoted(content: str, origin: str, environment: str, airflow_version: str) -> dict[str, Any]:
+    """What another environment's lock becomes in this one, with what is wrong with that."""
+    lock, problems = deployed.promoted(content, origin, environment, airflow_version)
+    return {"lock": lock, "problems": problems}
+
+
 class FilterModule:
     """Filters for images of the core."""
 
@@ -40,5 +56,8 @@ class FilterModule:
         return {
             "core_image_base": core_image_base,
             "core_image_context": core_image_context,
+            "core_image_is_shared": core_image_is_shared,
             "core_image_trial": core_image_trial,
+            "core_lock_promoted": core_lock_promoted,
+            "core_lock_text": core_lock_text,
         }
