@@ -61,11 +61,14 @@ def context(recipe: Recipe) -> dict[str, str]:
 
 
 def _containerfile(recipe: Recipe) -> str:
+    # Without a step of its own, the stage would be the base itself, which podman removes as one that nobody needs any more.
+    packages = _system_packages(recipe.system_packages)
+    base = "base" if packages else recipe.base
     stages = [
-        [f"FROM {recipe.base} AS base", *_system_packages(recipe.system_packages)],
-        ["FROM base AS build", f"RUN --mount=type=bind,source=.,target={_CONTEXT} sh {_CONTEXT}/{INSTALL}"],
+        *([[f"FROM {recipe.base} AS base", *packages]] if packages else []),
+        [f"FROM {base} AS build", f"RUN --mount=type=bind,source=.,target={_CONTEXT} sh {_CONTEXT}/{INSTALL}"],
         [
-            "FROM base",
+            f"FROM {base}",
             f"COPY --from=build {CORE} {CORE}",
             f"ENV {_assignments(ENVIRONMENT)}",
             f"WORKDIR {CORE}",
@@ -113,6 +116,9 @@ python={CORE}/bin/python
 # Bytecode that is the same each time: one file after the other, sets in one order, and no time of a source in it. Who uses
 # it does not look at the source, which cannot change. What does not compile are templates, and files for other Pythons.
 PYTHONHASHSEED=0 "$python" -m compileall -qq --invalidation-mode unchecked-hash {CORE}/lib || true
+
+# An image's history has a hash over the times, too.
+find {CORE} -exec touch --no-dereference --date=@0 {{}} +
 """
 
 
