@@ -52,6 +52,11 @@ test-brokers: ## Deploy the platform on each of the other brokers, one after the
 	@scripts/setup lab servers controller lint test
 	scripts/prove $(BROKERS)
 
+.PHONY: test-image
+test-image: ## Build the image of the core, run it as strictly as can be, and build it to the same digest
+	@scripts/setup lab controller test
+	scripts/prove image
+
 .PHONY: test-unit
 test-unit: ## Run the unit tests alone
 	@scripts/setup controller test

@@ -1,0 +1,200 @@
+# Copyright: Contributors to airstack.backbone
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+"""The image of the core, built by playbooks/core.yml on a base that mmdebstrap makes, and run as strictly as can be.
+
+`make test-image`, as root: it downloads what the lock names, and takes some minutes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+CACHE = ROOT / ".cache" / "core-image"
+IMAGE = "localhost/airstack-test-core"
+SEALED = ("--read-only", "--cap-drop", "all", "--network", "none", "--security-opt", "no-new-privileges")
+INVENTORY = {
+    "all": {
+        "children": {
+            "airflow_database": {"hosts": {"one": {}}},
+            "airflow_broker": {"hosts": {"one": {}}},
+            "airflow_object_store": {"hosts": {"two": {}}},
+            "airflow_control": {"hosts": {"one": {}}},
+            "airflow_workers_etl": {"hosts": {"one": {}}},
+        },
+        "vars": {
+            "airflow_environment": "test",
+            "airflow_dag_sources": [{"name": "etl", "path": "/dags/etl", "queues": ["etl"]}],
+            "airflow_worker_pools": [{"name": "etl", "queues": ["etl"]}],
+            "airflow_core_image": IMAGE,
+            "airflow_core_image_base": "mmdebstrap:bookworm",
+            "airflow_core_image_directory": str(CACHE),
+        },
+    }
+}
+
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs root, who makes a base"),
+    pytest.mark.skipif(not shutil.which("podman"), reason="needs podman"),
+    pytest.mark.skipif(not shutil.which("mmdebstrap"), reason="needs mmdebstrap"),
+]
+
+
+class Controller:
+    """A folder with an inventory, a team's package, and settings with which podman starts containers in a container."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.sbom = folder / ".core.sbom.json"
+        self._hooks = folder / "hooks"
+        (self._hooks / "team_hooks").mkdir(parents=True)
+        (self._hooks / "team_hooks" / "__init__.py").write_text('"""Ours."""\n', encoding="utf-8")
+        (self._hooks / "pyproject.toml").write_text(
+            '[project]\nname = "team-hooks"\nversion = "1.0"\n'
+            '[build-system]\nrequires = ["uv_build>=0.9,<1"]\nbuild-backend = "uv_build"\n'
+            '[tool.uv.build-backend]\nmodule-root = ""\n',
+            encoding="utf-8",
+        )
+        (folder / "containers.conf").write_text(
+            '[containers]\ndefault_ulimits = ["nofile=8192:8192", "nproc=8192:8192"]\n[engine]\nruntime = "runc"\n',
+            encoding="utf-8",
+        )
+        (folder / "hosts.json").write_text(json.dumps(INVENTORY), encoding="utf-8")
+
+    def core(self, *options: str, **variables: Any) -> tuple[int, str]:
+        """How many tasks of playbooks/core.yml changed something, and what it said."""
+        given = {"airflow_core_packages": [{"path": str(self._hooks)}], **variables}
+        said = subprocess.run(
+            [
+                *(Path(sys.executable).with_name("ansible-playbook"), ROOT / "playbooks" / "core.yml"),
+                *("-i", self.folder / "hosts.json", "-e", json.dumps(given), *options),
+            ],
+            cwd=ROOT,
+            env={
+                **os.environ,
+                "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+                "CONTAINERS_CONF": str(self.folder / "containers.conf"),
+            },
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        text = said.stdout + said.stderr
+        recap = re.search(r"changed=(\d+).*failed=0", said.stdout)
+        assert said.returncode == 0, text
+        assert recap, text
+        return int(recap[1]), text
+
+    def podman(self, *arguments: str) -> str:
+        environment = {**os.environ, "CONTAINERS_CONF": str(self.folder / "containers.conf")}
+        said = subprocess.run(["podman", *arguments], env=environment, check=False, capture_output=True, text=True)
+        assert said.returncode == 0, said.stdout + said.stderr
+        return said.stdout.strip()
+
+    def run(self, *command: str, user: str = "50000:0") -> str:
+        return self.podman("run", "--rm", *SEALED, "--user", user, self.image()["Names"][0], *command)
+
+    def image(self) -> dict[str, Any]:
+        (found,) = json.loads(self.podman("image", "ls", "--format", "json", "--filter", f"reference={IMAGE}"))
+        inspected: dict[str, Any] = json.loads(self.podman("image", "inspect", found["Id"]))[0]
+        return {**found, **inspected}
+
+    def remove(self) -> None:
+        for name in self.podman("image", "ls", "--quiet", "--filter", f"reference={IMAGE}").split():
+            self.podman("rmi", "--force", name)
+
+
+@pytest.fixture(name="controller", scope="module")
+def controller_with_an_image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Controller]:
+    controller = Controller(tmp_path_factory.mktemp("controller"))
+    controller.remove()
+    changed, said = controller.core()
+    assert changed, said
+    yield controller
+    controller.remove()
+
+
+def test_the_same_is_not_built_again(controller: Controller) -> None:
+    before = controller.image()["Id"]
+    assert controller.core()[0] == 0
+    assert controller.core("--check")[0] == 0
+    assert controller.image()["Id"] == before
+
+
+def test_check_mode_foresees_a_build_on_a_host_that_has_nothing(controller: Controller, tmp_path: Path) -> None:
+    changed, said = controller.core("--check", "--diff", airflow_core_image_directory=str(tmp_path / "fresh"))
+    assert changed == 3, said
+    assert "the lock and the packages say now" in said
+    assert not (tmp_path / "fresh").exists()
+
+
+@pytest.mark.parametrize("user", ["50000:0", "12345:0", "12345:12345"])
+def test_it_runs_as_any_user_on_a_filesystem_that_is_read_only(controller: Controller, user: str) -> None:
+    assert controller.run("airflow", "version", user=user) == "3.3.2"
+
+
+def test_the_executor_and_a_teams_package_import(controller: Controller) -> None:
+    modules = "airflow.providers.celery.executors.celery_executor, airflow_backbone.policy, team_hooks"
+    controller.run("python", "-c", f"import {modules}")
+
+
+def test_signals_go_to_the_main_process_alone(controller: Controller) -> None:
+    assert controller.run("cat", "/proc/1/cmdline").startswith("dumb-init\0--\0cat")
+    assert controller.run("printenv", "DUMB_INIT_SETSID") == "0"
+
+
+def test_it_has_neither_compiler_nor_installer_nor_wheels(controller: Controller) -> None:
+    found = controller.run(
+        "sh",
+        "-c",
+        "for name in cc gcc make uv pip; do command -v $name; done; find / -xdev -name '*.whl' -not -path '/proc/*'; :",
+    )
+    assert found == ""
+
+
+def test_bytecode_is_there_and_looks_at_no_source(controller: Controller) -> None:
+    """The flags after the magic number (PEP 552): 1 is a hash that nobody checks."""
+    flags = controller.run(
+        "python",
+        "-c",
+        "import airflow, importlib.util; print(open(importlib.util.cache_from_source(airflow.__file__), 'rb').read()[4:8].hex())",
+    )
+    assert flags == "01000000"
+
+
+def test_labels_say_what_it_is_made_of(controller: Controller) -> None:
+    labels = controller.image()["Labels"]
+    wheelhouse = CACHE / "wheelhouses" / labels["airstack.core.wheelhouse"]
+    assert (wheelhouse / "wheelhouse.json").is_file()
+    assert labels["org.opencontainers.image.version"] == labels["airstack.core.airflow"] == "3.3.2"
+    assert labels["airstack.core.python"] == "3.11"
+
+
+def test_the_list_of_packages_is_that_of_the_image(controller: Controller) -> None:
+    listed = {each["name"]: each["version"] for each in json.loads(controller.sbom.read_text())["components"]}
+    program = (
+        "import json, re; from importlib.metadata import distributions;"
+        "print(json.dumps({re.sub('[-_.]+', '-', each.name).lower(): each.version for each in distributions()}))"
+    )
+    installed = json.loads(controller.run("python", "-c", program))
+    assert listed == installed
+    assert {"apache-airflow", "airflow-backbone", "team-hooks"} <= set(listed)
+
+
+def test_the_same_is_built_to_the_same_digest(controller: Controller) -> None:
+    before = controller.image()
+    controller.remove()
+    assert controller.core()[0] == 1
+    after = controller.image()
+    assert (after["Digest"], after["Id"]) == (before["Digest"], before["Id"])
