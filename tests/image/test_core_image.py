@@ -1,7 +1,7 @@
 # Copyright: Contributors to airstack.backbone
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 
-"""The image of the core, built by playbooks/core.yml on a base that mmdebstrap makes, and run as strictly as can be.
+"""The image of the core, built by playbooks/core.yml on a base that mmdebstrap makes, run as strictly as can be, and promoted.
 
 `make test-image`, as root: it downloads what the lock names, and takes some minutes.
 """
@@ -19,10 +19,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+
+from ansible_collections.airstack.backbone.tests.unit import needs
+from ansible_collections.airstack.backbone.tests.unit.services import image_registry
 
 ROOT = Path(__file__).parents[2]
 CACHE = ROOT / ".cache" / "core-image"
-IMAGE = "localhost/airstack-test-core"
 SEALED = ("--read-only", "--cap-drop", "all", "--network", "none", "--security-opt", "no-new-privileges")
 INVENTORY = {
     "all": {
@@ -34,10 +37,9 @@ INVENTORY = {
             "airflow_workers_etl": {"hosts": {"one": {}}},
         },
         "vars": {
-            "airflow_environment": "test",
             "airflow_dag_sources": [{"name": "etl", "path": "/dags/etl", "queues": ["etl"]}],
             "airflow_worker_pools": [{"name": "etl", "queues": ["etl"]}],
-            "airflow_core_image": IMAGE,
+            "airflow_core_registry_tls": False,
             "airflow_core_image_base": "mmdebstrap:bookworm",
             "airflow_core_image_directory": str(CACHE),
         },
@@ -45,18 +47,20 @@ INVENTORY = {
 }
 
 pytestmark = [
-    pytest.mark.skipif(os.geteuid() != 0, reason="needs root, who makes a base"),
-    pytest.mark.skipif(not shutil.which("podman"), reason="needs podman"),
+    needs.root,
+    needs.podman,
+    needs.docker_registry,
     pytest.mark.skipif(not shutil.which("mmdebstrap"), reason="needs mmdebstrap"),
 ]
 
 
 class Controller:
-    """A folder with an inventory, a team's package, and settings with which podman starts containers in a container."""
+    """A folder with inventories, a team's package, and settings with which podman starts containers in a container."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, registry: str) -> None:
         self.folder = folder
-        self.sbom = folder / ".core.sbom.json"
+        self.repository = f"{registry}/airstack-test-core"
+        self.sbom = folder / "acceptance" / ".core.sbom.json"
         self._hooks = folder / "hooks"
         (self._hooks / "team_hooks").mkdir(parents=True)
         (self._hooks / "team_hooks" / "__init__.py").write_text('"""Ours."""\n', encoding="utf-8")
@@ -70,15 +74,22 @@ class Controller:
             '[containers]\ndefault_ulimits = ["nofile=8192:8192", "nproc=8192:8192"]\n[engine]\nruntime = "runc"\n',
             encoding="utf-8",
         )
-        (folder / "hosts.json").write_text(json.dumps(INVENTORY), encoding="utf-8")
+        for environment in ("acceptance", "prod"):
+            (folder / environment).mkdir()
+            (folder / environment / "hosts.json").write_text(json.dumps(INVENTORY), encoding="utf-8")
 
-    def core(self, *options: str, **variables: Any) -> tuple[int, str]:
-        """How many tasks of playbooks/core.yml changed something, and what it said."""
-        given = {"airflow_core_packages": [{"path": str(self._hooks)}], **variables}
+    def core(self, *options: str, environment: str = "acceptance", **variables: Any) -> tuple[int, str]:
+        """How many tasks of playbooks/core.yml changed something, -1 where one failed, and what it said."""
+        given = {
+            "airflow_environment": environment,
+            "airflow_core_image": self.repository,
+            "airflow_core_packages": [{"path": str(self._hooks)}],
+            **variables,
+        }
         said = subprocess.run(
             [
                 *(Path(sys.executable).with_name("ansible-playbook"), ROOT / "playbooks" / "core.yml"),
-                *("-i", self.folder / "hosts.json", "-e", json.dumps(given), *options),
+                *("-i", self.folder / environment, "-e", json.dumps(given), *options),
             ],
             cwd=ROOT,
             env={
@@ -92,9 +103,12 @@ class Controller:
         )
         text = said.stdout + said.stderr
         recap = re.search(r"changed=(\d+).*failed=0", said.stdout)
-        assert said.returncode == 0, text
-        assert recap, text
-        return int(recap[1]), text
+        return int(recap[1]) if recap and said.returncode == 0 else -1, text
+
+    def lock(self, environment: str = "acceptance") -> dict[str, Any]:
+        content = yaml.safe_load((self.folder / environment / "core.lock.yml").read_text(encoding="utf-8"))
+        lock: dict[str, Any] = content["all"]["vars"]["airflow_core_deployed"]
+        return lock
 
     def podman(self, *arguments: str) -> str:
         environment = {**os.environ, "CONTAINERS_CONF": str(self.folder / "containers.conf")}
@@ -106,23 +120,25 @@ class Controller:
         return self.podman("run", "--rm", *SEALED, "--user", user, self.image()["Names"][0], *command)
 
     def image(self) -> dict[str, Any]:
-        (found,) = json.loads(self.podman("image", "ls", "--format", "json", "--filter", f"reference={IMAGE}"))
+        (found,) = json.loads(
+            self.podman("image", "ls", "--format", "json", "--filter", f"reference={self.repository}")
+        )
         inspected: dict[str, Any] = json.loads(self.podman("image", "inspect", found["Id"]))[0]
         return {**found, **inspected}
 
     def remove(self) -> None:
-        for name in self.podman("image", "ls", "--quiet", "--filter", f"reference={IMAGE}").split():
+        for name in self.podman("image", "ls", "--quiet", "--filter", f"reference={self.repository}").split():
             self.podman("rmi", "--force", name)
 
 
 @pytest.fixture(name="controller", scope="module")
 def controller_with_an_image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Controller]:
-    controller = Controller(tmp_path_factory.mktemp("controller"))
-    controller.remove()
-    changed, said = controller.core()
-    assert changed, said
-    yield controller
-    controller.remove()
+    with image_registry.running(tmp_path_factory.mktemp("registry")) as host:
+        controller = Controller(tmp_path_factory.mktemp("controller"), host)
+        changed, said = controller.core()
+        assert changed > 0, said
+        yield controller
+        controller.remove()
 
 
 def test_the_same_is_not_built_again(controller: Controller) -> None:
@@ -192,9 +208,41 @@ def test_the_list_of_packages_is_that_of_the_image(controller: Controller) -> No
     assert {"apache-airflow", "airflow-backbone", "team-hooks"} <= set(listed)
 
 
+def test_the_lock_names_what_the_registry_has(controller: Controller) -> None:
+    lock = controller.lock()
+    assert (lock["environment"], lock["airflow_version"]) == ("acceptance", "3.3.2")
+    assert lock["wheelhouse"] == controller.image()["Labels"]["airstack.core.wheelhouse"]
+    name = f"{lock['image']}@{lock['digest']}"
+    controller.podman("pull", "--quiet", "--tls-verify=false", name)
+    assert json.loads(controller.podman("image", "inspect", name))[0]["Id"] == controller.image()["Id"]
+
+
+def test_production_has_acceptances_image_and_builds_none(controller: Controller) -> None:
+    promotion = {"environment": "prod", "airflow_core_promote_from": str(controller.folder / "acceptance")}
+    foreseen, said = controller.core("--check", "--diff", **promotion)
+    assert foreseen == 1, said
+    assert not (controller.folder / "prod" / "core.lock.yml").exists()
+    changed, said = controller.core(**promotion)
+    assert changed == 1, said
+    assert controller.lock("prod") == {**controller.lock(), "environment": "prod"}
+    assert "Have all wheels in one directory" not in said
+    assert controller.core(**promotion)[0] == 0
+
+
+def test_an_image_that_the_registry_has_not_is_not_taken_over(controller: Controller) -> None:
+    other = controller.folder / "other.yml"
+    text = (controller.folder / "acceptance" / "core.lock.yml").read_text(encoding="utf-8")
+    other.write_text(text.replace(controller.lock()["digest"], f"sha256:{'0' * 64}"), encoding="utf-8")
+    changed, said = controller.core(environment="prod", airflow_core_promote_from=str(other))
+    assert changed == -1
+    assert "and the registry has no such image. Nothing was changed" in " ".join(said.split())
+
+
 def test_the_same_is_built_to_the_same_digest(controller: Controller) -> None:
-    before = controller.image()
+    before, lock = controller.image(), controller.lock()
     controller.remove()
-    assert controller.core()[0] == 1
+    changed, said = controller.core()
+    assert changed == 1, said
     after = controller.image()
     assert (after["Digest"], after["Id"]) == (before["Digest"], before["Id"])
+    assert controller.lock() == lock
