@@ -53,7 +53,7 @@ test-brokers: ## Deploy the platform on each of the other brokers, one after the
 	scripts/prove $(BROKERS)
 
 .PHONY: test-image
-test-image: ## Build the image of the core, run it as strictly as can be, and build it to the same digest
+test-image: ## Build the image of the core, run it as strictly as can be, and promote it
 	@scripts/setup lab controller test
 	scripts/prove image
 

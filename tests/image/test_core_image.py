@@ -236,13 +236,3 @@ def test_an_image_that_the_registry_has_not_is_not_taken_over(controller: Contro
     changed, said = controller.core(environment="prod", airflow_core_promote_from=str(other))
     assert changed == -1
     assert "and the registry has no such image. Nothing was changed" in " ".join(said.split())
-
-
-def test_the_same_is_built_to_the_same_digest(controller: Controller) -> None:
-    before, lock = controller.image(), controller.lock()
-    controller.remove()
-    changed, said = controller.core()
-    assert changed == 1, said
-    after = controller.image()
-    assert (after["Digest"], after["Id"]) == (before["Digest"], before["Id"])
-    assert controller.lock() == lock

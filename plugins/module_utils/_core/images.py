@@ -31,7 +31,7 @@ class Image(NamedTuple):
 
 
 def inputs(context: Mapping[str, str], labels: Mapping[str, str], wheelhouse: str, uv: str) -> str:
-    """What names all that an image is made of: of two that are equal, a builder makes the same.
+    """What names all that an image is made of.
 
     :param uv: the hash of the program that installs the wheels
     """
