@@ -24,6 +24,7 @@ INSTALL = "install.sh"
 _CONTEXT = "/context"
 
 HEADER = "# Rendered by Ansible (airstack.backbone)."
+SHELL = "#!/bin/sh"
 
 ENVIRONMENT = {
     "PATH": f"{CORE}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -99,7 +100,7 @@ def _system_packages(names: Sequence[str]) -> list[str]:
 
 def _install(python: str) -> str:
     return f"""\
-#!/bin/sh
+{SHELL}
 {HEADER}
 # Installs the wheelhouse and nothing else: no index is asked, and nothing is compiled but bytecode.
 set -eu
