@@ -54,7 +54,7 @@ test-brokers: ## Deploy the platform on each of the other brokers, one after the
 
 .PHONY: test-image
 test-image: ## Build the image of the core, run it as strictly as can be, and promote it
-	@scripts/setup lab controller test
+	@scripts/setup lab servers controller test
 	scripts/prove image
 
 .PHONY: test-unit

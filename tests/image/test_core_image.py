@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -50,7 +49,7 @@ pytestmark = [
     needs.root,
     needs.podman,
     needs.docker_registry,
-    pytest.mark.skipif(not shutil.which("mmdebstrap"), reason="needs mmdebstrap"),
+    needs.mmdebstrap,
 ]
 
 

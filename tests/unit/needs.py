@@ -31,6 +31,7 @@ def _program(name: str, package: str) -> pytest.MarkDecorator:
 root = pytest.mark.skipif(not IS_ROOT, reason="needs root, who alone gives files away and makes devices")
 git_lfs = _program("git-lfs", "git-lfs")
 podman = _program("podman", "podman")
+mmdebstrap = _program("mmdebstrap", "mmdebstrap")
 docker_registry = _program("docker-registry", "docker-registry")
 redis = pytest.mark.skipif(not HAS_REDIS, reason="needs redis-server")
 sshd = pytest.mark.skipif(not SSHD, reason="needs openssh-server (sshd)")

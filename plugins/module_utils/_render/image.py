@@ -26,14 +26,16 @@ _CONTEXT = "/context"
 HEADER = "# Rendered by Ansible (airstack.backbone)."
 SHELL = "#!/bin/sh"
 
+SCRATCH = "/tmp"  # noqa: S108 - of the container, which nobody shares: it is the one place that a read-only filesystem leaves
+
 ENVIRONMENT = {
     "PATH": f"{CORE}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "LANG": "C.UTF-8",
     # A user without an entry in /etc/passwd has neither name nor home, and Airflow asks for both.
-    "HOME": "/tmp",  # noqa: S108
+    "HOME": SCRATCH,
     "USER": "airflow",
     "LOGNAME": "airflow",
-    "AIRFLOW_HOME": "/tmp/airflow",  # noqa: S108
+    "AIRFLOW_HOME": f"{SCRATCH}/airflow",
     # A signal is for the main process alone: a worker that is told to stop waits for its tasks.
     "DUMB_INIT_SETSID": "0",
 }
