@@ -17,6 +17,7 @@ description:
     others find in the cache.
 extends_documentation_fragment:
   - airstack.backbone.attributes
+  - airstack.backbone.uv
 options:
   path:
     description: The directory with the releases. C(current) in it leads to the current one.
@@ -58,31 +59,6 @@ options:
     description: uv's cache.
     type: path
     default: /var/cache/uv
-  uv:
-    description: A uv that the host has. When left out, O(uv_wheel) is taken from the package index.
-    type: path
-  uv_wheel:
-    description: The file in the package index that uv comes from.
-    type: dict
-    suboptions:
-      file:
-        description: Its name.
-        type: str
-        required: true
-      sha256:
-        description: Its hash.
-        type: str
-        required: true
-  index_url:
-    description:
-      - The package index (PEP 503), with user and password where it asks for them. They reach uv through a file that
-        only the user who runs this can read.
-      - When left out, it comes from E(UV_DEFAULT_INDEX), E(PIP_INDEX_URL) or pip's configuration on the host.
-    type: str
-  default_index_url:
-    description: The public package index, from which uv is fetched where neither O(index_url) nor the host names another.
-    type: str
-    default: ""
 attributes:
   check_mode:
     support: full

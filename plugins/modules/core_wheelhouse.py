@@ -16,6 +16,7 @@ description:
   - Several runs on one host wait for each other.
 extends_documentation_fragment:
   - airstack.backbone.attributes
+  - airstack.backbone.uv
 options:
   path:
     description: The directory with the wheelhouses, of the user who runs this.
@@ -76,31 +77,6 @@ options:
     description: How many wheelhouses remain, this one included.
     type: int
     default: 3
-  uv:
-    description: A uv that the host has. When left out, O(uv_wheel) is taken from the package index.
-    type: path
-  uv_wheel:
-    description: The file in the package index that uv comes from.
-    type: dict
-    suboptions:
-      file:
-        description: Its name.
-        type: str
-        required: true
-      sha256:
-        description: Its hash.
-        type: str
-        required: true
-  index_url:
-    description:
-      - The package index (PEP 503), with user and password where it asks for them. They reach pip and uv through files that
-        only the user who runs this can read.
-      - When left out, pip's own configuration holds, also for uv.
-    type: str
-  default_index_url:
-    description: The public package index, from which uv is fetched where neither O(index_url) nor the host names another.
-    type: str
-    default: ""
 attributes:
   check_mode:
     support: full
@@ -109,6 +85,7 @@ attributes:
     support: full
     description: Shows the packages of the newest wheelhouse before and of this one, with their versions.
 notes:
+  - Where O(index_url) is left out, pip reads its own settings alone, E(PIP_INDEX_URL) and its configuration.
   - Wheels are for glibc 2.28 or newer on the processor of this host.
 author:
   - Airstack Founders (@airstack)
