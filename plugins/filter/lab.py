@@ -15,6 +15,7 @@ def lab_hosts(hostvars: Mapping[str, Any], hosts: list[str]) -> list[dict[str, A
         "release": "airflow_hosts_lab_release",
         "publish": "airflow_hosts_lab_publish",
         "volumes": "airflow_hosts_lab_volumes",
+        "runs_containers": "airflow_hosts_lab_runs_containers",
     }
     return [
         {"name": host, **{key: hostvars[host][name] for key, name in variables.items() if name in hostvars[host]}}

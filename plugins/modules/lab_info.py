@@ -56,6 +56,10 @@ options:
         type: list
         elements: str
         default: []
+      runs_containers:
+        description: Whether a container engine works in it.
+        type: bool
+        default: false
   recipe:
     description: The program that builds an image. Another recipe gives images of another name.
     type: path
@@ -425,6 +429,7 @@ def main() -> None:
                     "release": {"type": "str", "default": "bookworm"},
                     "publish": {"type": "list", "elements": "str", "default": []},
                     "volumes": {"type": "list", "elements": "str", "default": []},
+                    "runs_containers": {"type": "bool", "default": False},
                 },
             },
             "recipe": {"type": "path"},

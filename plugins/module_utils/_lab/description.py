@@ -12,6 +12,9 @@ from typing import Any
 from ansible_collections.airstack.backbone.plugins.module_utils._lab.images import RELEASES
 from ansible_collections.airstack.backbone.plugins.module_utils._lab.labels import LABEL_DIRECTORY, LABEL_NAME
 
+ENGINE_STORAGE = "/var/lib/docker"
+"""A volume without a name, which goes with its container: overlayfs, in which Docker keeps images, does not stand on podman's."""
+
 
 @dataclass(frozen=True)
 class Port:
@@ -39,13 +42,17 @@ class Port:
 
 @dataclass(frozen=True)
 class Host:
-    """A host of the inventory, as its variables describe it."""
+    """A host of the inventory, as its variables describe it.
+
+    runs_containers: whether a container engine works in it.
+    """
 
     name: str
     address: str
     release: str = RELEASES[0]
     publish: Sequence[str] = ()
     volumes: Sequence[str] = ()
+    runs_containers: bool = False
 
     def description(self) -> dict[str, Any]:
         """What a container is made from: its label keeps it, so that a later run sees what changed."""
@@ -53,6 +60,7 @@ class Host:
             "address": self.address,
             "publish": list(self.publish),
             "release": self.release,
+            "runs_containers": self.runs_containers,
             "volumes": list(self.volumes),
         }
 
@@ -90,7 +98,8 @@ class Lab:
 
     def mounts(self, host: Host) -> list[str]:
         """A host's volumes as podman takes them: a source without a slash is a volume of this lab."""
-        return [volume if "/" in volume.split(":")[0] else f"{self.name}-{volume}" for volume in host.volumes]
+        named = [volume if "/" in volume.split(":")[0] else f"{self.name}-{volume}" for volume in host.volumes]
+        return [*named, ENGINE_STORAGE] if host.runs_containers else named
 
     def volumes(self) -> list[str]:
         """The names of this lab's volumes."""

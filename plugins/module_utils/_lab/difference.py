@@ -106,8 +106,12 @@ def compare(lab: Lab, machine: Machine) -> Difference:
 
 
 def _drift(host: Host, container: Container) -> str:
-    """How a host's description differs from what its container was made from; empty where it does not."""
-    before = json.loads(container.labels.get(LABEL_DESCRIPTION, "{}"))
+    """How a host's description differs from what its container was made from; empty where it does not.
+
+    What a label does not name nobody could ask for when the container was made.
+    """
+    usual = Host(host.name, host.address).description()
+    before = {**usual, **json.loads(container.labels.get(LABEL_DESCRIPTION, "{}"))}
     now = host.description()
     return ", ".join(f"{key} was {before.get(key)} and is {now[key]}" for key in now if before.get(key) != now[key])
 

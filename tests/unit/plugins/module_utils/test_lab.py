@@ -106,6 +106,7 @@ def test_only_missing_images_are_built() -> None:
         ({"release": "trixie"}, "release was bookworm and is trixie"),
         ({"volumes": []}, "volumes was ['dags:/srv/dags'] and is []"),
         ({"address": "10.89.57.99"}, "address was 10.89.57.13 and is 10.89.57.99"),
+        ({"runs_containers": True}, "runs_containers was False and is True"),
     ],
 )
 def test_a_changed_description_is_refused_or_made_anew_when_asked(change: dict[str, Any], text: str) -> None:
@@ -120,6 +121,21 @@ def test_a_changed_description_is_refused_or_made_anew_when_asked(change: dict[s
     assert difference.stale == ["local-control1"]
     assert difference.create == ["control1"]
     assert not difference.network
+
+
+def test_what_could_not_be_asked_for_when_a_container_was_made_is_no_change() -> None:
+    older = {key: value for key, value in CONTROL.description().items() if key != "runs_containers"}
+    before = container(CONTROL, labels={**LAB.labels(), LABEL_DESCRIPTION: json.dumps(older)})
+    machine = replace(WHOLE, containers=[before, container(WORKER)])
+    assert compare(LAB, machine).complete
+    lab = replace(LAB, hosts=[replace(CONTROL, runs_containers=True), WORKER], recreate=True)
+    assert compare(lab, machine).stale == ["local-control1"]
+
+
+def test_a_host_that_runs_containers_keeps_them_in_a_volume_that_goes_with_it() -> None:
+    host = replace(CONTROL, runs_containers=True)
+    assert LAB.mounts(host) == ["local-dags:/srv/dags", "/var/lib/docker"]
+    assert replace(LAB, hosts=[host]).volumes() == ["local-dags"]
 
 
 def test_another_subnet_makes_the_network_and_all_hosts_anew() -> None:
