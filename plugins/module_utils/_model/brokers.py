@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from . import names
+from . import names, placement
 from .description import Description, Pool
 from .inventory import Inventory
 from .problems import Problem
@@ -193,7 +193,9 @@ def _pool(described: Description, user: str | None, pool: Pool, inventory: Inven
         "user": given or (f"{user}-{pool.name}" if has_own else user),
         "secret": f"{SECRET}_{pool.name}" if has_own else (SECRET if user else None),
         "queues": list(pool.queues),
-        "worker_names": [f"{pool.name}@{host}" for host in inventory.hosts(f"airflow_workers_{pool.name}")],
+        "worker_names": [
+            f"{pool.name}@{machine}" for machine in placement.of_pool(described, inventory, pool)["machines"]
+        ],
     }
 
 

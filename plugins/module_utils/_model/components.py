@@ -4,7 +4,9 @@
 
 ``model`` gives one plain dictionary for each component:
 
-- name, kind (api-server, scheduler, dag-processor, triggerer, worker, setup), pool (None but for workers), hosts
+- name, kind (api-server, scheduler, dag-processor, triggerer, worker, setup), pool (None but for workers)
+- hosts: of the inventory, on which it runs, or may run where the platform chooses; replicas: how many processes of it run;
+  machines: what ``{host}`` stands for in each of them
 - team: whose tasks or triggers alone it runs, among Airflow's own teams; None where it serves all
 - once: whether it runs to its end before the others start, instead of staying
 - program: airflow, or the python of its environment
@@ -93,6 +95,8 @@ def _setup(plan: Mapping[str, Any], endpoints: Mapping[str, Any]) -> dict[str, A
         "pool": None,
         "team": None,
         "hosts": plan["api"]["hosts"][:1],
+        "replicas": 1,
+        "machines": plan["api"]["hosts"][:1],
         "once": True,
         "program": "python",
         "command": [
@@ -187,7 +191,7 @@ def _health(kind: str, plan: Mapping[str, Any]) -> dict[str, Any]:
     """http: this answers 200. heartbeat: the API's monitor shows this component's heartbeat, or that of another one of its
     processes. port: something listens. end: it has come to its end without a failure.
     """
-    processes = sum(len(each["hosts"]) for each in plan["components"] if each["kind"] == kind)
+    processes = sum(each["replicas"] for each in plan["components"] if each["kind"] == kind)
     return {
         "api-server": {"type": "http", "port": plan["api"]["port"], "path": "/api/v2/version"},
         "scheduler": {"type": "http", "port": SCHEDULER_HEALTH_PORT, "path": "/health"},

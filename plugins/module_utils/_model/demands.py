@@ -7,7 +7,7 @@ What the core needs, its own role knows.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from .brokers import DISTRIBUTION
@@ -29,13 +29,12 @@ def of(host: str, plan: Mapping[str, Any]) -> dict[str, Any]:
     ports: {port, purpose, units}; a port may be taken already by one of our own units (shell patterns).
     space: {path, bytes, purpose, unless}; not demanded where the path ``unless`` exists, since it is spent already.
     """
-    components = [component for component in plan["components"] if host in component["hosts"]]
     services = [service for service in _services(plan) if service["address"] == _address(host, plan)]
     return {
         "ports": [
             *({key: service[key] for key in ("port", "purpose", "units")} for service in services),
             *_between_nodes(host, plan["broker"]),
-            *(port for component in components for port in _component_ports(component, plan)),
+            *PORTS[plan["platform"]](host, plan),
         ],
         "space": [
             {"path": "/var", "bytes": SERVICE_SPACE, "purpose": service["purpose"], "unless": service["data"]}
@@ -92,6 +91,28 @@ def _between_nodes(host: str, broker: Mapping[str, Any]) -> list[dict[str, Any]]
         return []
     unit, _data = _BROKERS[broker["provider"]]
     return [{"port": DISTRIBUTION, "purpose": "the broker's other nodes", "units": [unit]}]
+
+
+def _on_hosts(host: str, plan: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Where the host's components listen."""
+    components = [component for component in plan["components"] if host in component["hosts"]]
+    return [port for component in components for port in _component_ports(component, plan)]
+
+
+def _published(host: str, plan: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Where each node takes in what is for the API servers, on whatever nodes they run."""
+    if host not in plan["nodes"]:
+        return []
+    purpose = "Airflow's api-server (airflow_api_port)"
+    return [{"port": plan["api"]["port"], "purpose": purpose, "units": ["docker.service"]}]
+
+
+PORTS: dict[str, Callable[[str, Mapping[str, Any]], list[dict[str, Any]]]] = {
+    "systemd": _on_hosts,
+    "swarm": _published,
+    "kubernetes": lambda _host, _plan: [],
+}
+"""The ports that components take of a host, by platform."""
 
 
 def _component_ports(component: Mapping[str, Any], plan: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ every problem that they have.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +30,9 @@ from .fields import (
     words,
 )
 from .problems import Problem
+
+PLATFORMS = ("systemd",)
+"""What airflow_platform may be. The model knows more of them (placement.PLATFORMS), which nothing deploys yet."""
 
 LONGEST_ENVIRONMENT = 32  # PostgreSQL's 63 bytes for a name hold airflow_<environment>_results and a suffix
 
@@ -53,6 +56,7 @@ _pool = record(
         "name": Entry(names.name, required=True),
         "queues": Entry(listing(names.queue, unique=""), required=True),
         "concurrency": Entry(whole_number(1, 1000), default=16),
+        "replicas": Entry(whole_number(1, 1000)),
         "team": Entry(names.team),
     }
 )
@@ -68,7 +72,7 @@ _team_user = record(
 VARIABLES: dict[str, Entry] = {
     "airflow_environment": Entry(_environment, required=True),
     "airflow_version": Entry(_version, default="3.3.2"),
-    "airflow_platform": Entry(one_of("systemd"), default="systemd"),
+    "airflow_platform": Entry(one_of(*PLATFORMS), default="systemd"),
     "airflow_longest_task": Entry(duration, default=86400),
     "airflow_database_provider": Entry(one_of("postgresql"), default="postgresql"),
     "airflow_broker_provider": Entry(one_of("rabbitmq", "redis", "sqs", "external"), default="rabbitmq"),
@@ -108,13 +112,14 @@ VARIABLES: dict[str, Entry] = {
 class Pool:
     """One kind of worker: the queues that it consumes, and how many tasks each of its workers runs at once.
 
-    team: the name of its team among Airflow's own, if it says one.
+    team: the name of its team among Airflow's own, if it says one. replicas: how many workers it has, if it says so.
     """
 
     name: str
     queues: tuple[str, ...]
     concurrency: int = 16
     team: str | None = None
+    replicas: int | None = None
 
 
 @dataclass(frozen=True)
@@ -171,16 +176,17 @@ class Description:
     unread: frozenset[str]
 
 
-def read(variables: Mapping[str, Any]) -> tuple[Description, list[Problem]]:
+def read(variables: Mapping[str, Any], platforms: Sequence[str] = PLATFORMS) -> tuple[Description, list[Problem]]:
     """The description that the variables give, and everything that is wrong with them.
 
     variables: what the inventory defines, by name; a variable of VARIABLES that is absent or None takes its default.
     Other names are looked at for slips of the pen alone: they may belong to a role.
+    platforms: what airflow_platform may be.
     """
     problems: list[Problem] = [*_slips(variables)]
     values: dict[str, Any] = {}
     unread = set()
-    for name, entry in VARIABLES.items():
+    for name, entry in {**VARIABLES, "airflow_platform": Entry(one_of(*platforms), default="systemd")}.items():
         field = name.removeprefix("airflow_")
         before = len(problems)
         values[field] = read_entry(entry, variables.get(name), name, problems)
@@ -189,7 +195,7 @@ def read(variables: Mapping[str, Any]) -> tuple[Description, list[Problem]]:
             unread.add(field)
     sources = values["dag_sources"] or ()
     pools = tuple(
-        Pool(pool["name"], tuple(pool["queues"]), pool["concurrency"], pool["team"])
+        Pool(pool["name"], tuple(pool["queues"]), pool["concurrency"], pool["team"], pool["replicas"])
         for pool in values["worker_pools"] or ()
     )
     default = next((pool.queues for pool in pools if pool.name == values["default_pool"]), ())

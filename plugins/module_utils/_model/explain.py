@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from . import placement
 from .durations import spell
 
 WORDS = {
@@ -49,10 +50,11 @@ def section(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) ->
 def _services(plan: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     database, broker, storage, logs = (plan[name] for name in ("database", "broker", "dag_storage", "log_store"))
     through = f" through {logs['endpoint_url']}" if logs["endpoint_url"] else ""
+    publisher = f", published from {storage['publisher']}" if storage["publisher"] else ""
     return [
         ("database", database["provider"], f"{database['host']}:{database['port']}/{database['name']}"),
         ("broker", broker["provider"], _broker(broker)),
-        ("DAG storage", storage["provider"], f"{storage['path']}, published from {storage['publisher']}"),
+        ("DAG storage", storage["provider"], storage["path"] + publisher),
         ("log store", logs["provider"], logs["url"] + through),
         ("UI and API", "-", plan["api"]["url"]),
     ]
@@ -70,7 +72,7 @@ def _broker(broker: Mapping[str, Any]) -> str:
 
 
 def _components(plan: Mapping[str, Any]) -> list[tuple[str, str]]:
-    return [(component["name"], ", ".join(component["hosts"])) for component in plan["components"]]
+    return [(component["name"], placement.where(component)) for component in plan["components"]]
 
 
 def _routes(plan: Mapping[str, Any]) -> list[tuple[str, str, str, str, str]]:
@@ -81,7 +83,7 @@ def _routes(plan: Mapping[str, Any]) -> list[tuple[str, str, str, str, str]]:
             queue + (" (default)" if queue == source["default_queue"] else ""),
             pool["name"],
             ", ".join(pool["sources"]),
-            ", ".join(pool["hosts"]),
+            placement.where(pool),
         )
         for source in plan["sources"]
         for queue in source["queues"]

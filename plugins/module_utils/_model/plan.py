@@ -11,10 +11,11 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from . import brokers, dag_sources, demands, description, secrets, settings, teams, timeouts
+from . import brokers, dag_sources, demands, description, placement, secrets, settings, teams, timeouts
 from .dag_sources import Source
 from .description import Description
 from .inventory import Inventory
+from .placement import CENTRAL
 from .problems import Problem
 from .routing import Routing
 
@@ -24,25 +25,19 @@ SENTINEL = ".airflow-dag-storage"
 ADDRESS = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 """An IPv4 address or a host name (RFC 1123), not an IPv6 address, whose form differs from place to place."""
 
-CENTRAL = {
-    "api-server": "airflow_api_servers",
-    "scheduler": "airflow_schedulers",
-    "dag-processor": "airflow_dag_processors",
-    "triggerer": "airflow_triggerers",
-}
-"""The components that are not workers, each with the child of airflow_control that narrows its hosts down."""
-
 SERVICE_GROUPS = {"database": "airflow_database", "broker": brokers.GROUP}
 """The services that a host of the inventory provides, each with its group."""
 
 
-def make(variables: Mapping[str, Any], inventory: Inventory) -> tuple[dict[str, Any] | None, list[Problem]]:
+def make(
+    variables: Mapping[str, Any], inventory: Inventory, platforms: Sequence[str] = description.PLATFORMS
+) -> tuple[dict[str, Any] | None, list[Problem]]:
     """The plan of a platform, or None and every problem of its description.
 
     variables: the inventory's variables by name (see description.VARIABLES).
-    inventory: groups and addresses of the hosts.
+    inventory: groups and addresses of the hosts. platforms: those that are offered, of all that placement knows.
     """
-    described, problems = description.read(variables)
+    described, problems = description.read(variables, platforms)
     sources, strangers = dag_sources.overridden(described.dag_sources, described.dags_versions)
     routing = Routing(sources, described.worker_pools)
     problems += settings.problems(described.settings)
@@ -64,11 +59,6 @@ def make(variables: Mapping[str, Any], inventory: Inventory) -> tuple[dict[str, 
     return (None, problems) if problems else (made, [])
 
 
-def worker_group(pool: str) -> str:
-    """The group whose hosts run a pool's workers."""
-    return f"airflow_workers_{pool}"
-
-
 def _reserved(described: Description) -> list[Problem]:
     """Names that mean something else already."""
     pools = [pool.name for pool in described.worker_pools]
@@ -86,23 +76,16 @@ def _reserved(described: Description) -> list[Problem]:
 
 
 def _placement_problems(described: Description, inventory: Inventory) -> list[Problem]:
-    """Groups without a host, and hosts with two pools."""
-    needed = {
-        SERVICE_GROUPS["database"]: "the database",
-        "airflow_control": "the central components",
-        **{worker_group(pool.name): f"the workers of pool {pool.name}" for pool in described.worker_pools},
-    }
-    empty = [
-        Problem(f"groups['{group}']", inventory.groups.get(group), f"an inventory group with a host for {purpose}")
-        for group, purpose in needed.items()
-        if not inventory.groups.get(group)
-    ]
+    """What of the inventory the services and the platform cannot be placed by."""
+    group = SERVICE_GROUPS["database"]
+    homeless = Problem(
+        f"groups['{group}']", inventory.groups.get(group), "an inventory group with a host for the database"
+    )
     return [
-        *empty,
+        *([] if inventory.groups.get(group) else [homeless]),
+        *placement.of(described).problems(described, inventory),
         *brokers.problems(described, inventory),
         *_more_than_one(inventory),
-        *_outside_control(inventory),
-        *_crowded(described, inventory),
         *_unreachable(inventory),
     ]
 
@@ -126,35 +109,11 @@ def _unreachable(inventory: Inventory) -> list[Problem]:
     ]
 
 
-def _outside_control(inventory: Inventory) -> list[Problem]:
-    """Hosts of a central component's own group that are not in airflow_control, which the playbooks run on."""
-    control = set(inventory.groups.get("airflow_control", ()))
-    return [
-        Problem(f"groups['{group}']", host, f"a host of airflow_control too: make {group} a child of airflow_control")
-        for group in CENTRAL.values()
-        for host in inventory.groups.get(group, ())
-        if host not in control
-    ]
-
-
-def _crowded(described: Description, inventory: Inventory) -> list[Problem]:
-    """A worker serves its running tasks' logs on one port of its host, the same for all workers."""
-    first: dict[str, str] = {}
-    problems = []
-    for pool in described.worker_pools:
-        group = worker_group(pool.name)
-        for host in inventory.hosts(group):
-            if host in first:
-                right = f"a host of its own: {host} is in {first[host]} already, and a host runs one pool's worker"
-                problems.append(Problem(f"groups['{group}']", host, right))
-            first.setdefault(host, group)
-    return problems
-
-
 def _plan(described: Description, sources: Sequence[Source], inventory: Inventory, routing: Routing) -> dict[str, Any]:
     named = teams.of(described, routing)
     team_of = {pool: team.name for team in named for pool in team.pools}
     components = _components(described, inventory, team_of)
+    nodes = placement.of(described).nodes(inventory)
     api = _api(described, inventory, components)
     log_store = _log_store(described, inventory)
     broker = brokers.make(described, inventory, routing.queues)
@@ -164,10 +123,11 @@ def _plan(described: Description, sources: Sequence[Source], inventory: Inventor
         "airflow_version": described.version,
         "longest_task": described.longest_task,
         "timeouts": timeouts.solve(described.longest_task, brokers.kind(described)),
-        "hosts": _hosts(inventory, components),
+        "nodes": nodes,
+        "hosts": _hosts(inventory, nodes, components),
         "database": _database(described, inventory, components),
         "broker": broker,
-        "dag_storage": _dag_storage(described, inventory, components),
+        "dag_storage": _dag_storage(described, components),
         "log_store": log_store,
         "sources": [_source(source, routing, team_of) for source in sources],
         "dags_only": described.dags_only,
@@ -178,7 +138,7 @@ def _plan(described: Description, sources: Sequence[Source], inventory: Inventor
                 "sources": routing.sources_of(pool),
                 "concurrency": pool.concurrency,
                 "team": team_of.get(pool.name),
-                "hosts": inventory.hosts(worker_group(pool.name)),
+                **placement.of_pool(described, inventory, pool),
             }
             for pool in described.worker_pools
         ],
@@ -208,23 +168,22 @@ def _source(source: Source, routing: Routing, team_of: Mapping[str, str]) -> dic
 
 
 def _components(described: Description, inventory: Inventory, team_of: Mapping[str, str]) -> list[dict[str, Any]]:
-    """What runs where: name, kind, pool (None for the central components), team (None where it is for all) and hosts.
+    """What runs where: name, kind, pool (None for the central components), team (None where it is for all), and how it is
+    placed: hosts, replicas, machines.
 
     Triggers that no team has are the common triggerer's alone, those of a team its own triggerer's.
     """
+    named: list[tuple[str, str, str | None]] = [(kind, kind, None) for kind in CENTRAL]
+    named += [(f"triggerer-{team}", "triggerer", team) for team in dict.fromkeys(team_of.values())]
     central = [
-        {"name": kind, "kind": kind, "pool": None, "team": None, "hosts": inventory.hosts(group, "airflow_control")}
-        for kind, group in CENTRAL.items()
-    ]
-    triggerers = [
         {
-            "name": f"triggerer-{team}",
-            "kind": "triggerer",
+            "name": name,
+            "kind": kind,
             "pool": None,
             "team": team,
-            "hosts": inventory.hosts(CENTRAL["triggerer"], "airflow_control"),
+            **placement.of_central(described, inventory, name, kind),
         }
-        for team in dict.fromkeys(team_of.values())
+        for name, kind, team in named
     ]
     workers = [
         {
@@ -232,11 +191,11 @@ def _components(described: Description, inventory: Inventory, team_of: Mapping[s
             "kind": "worker",
             "pool": pool.name,
             "team": team_of.get(pool.name),
-            "hosts": inventory.hosts(worker_group(pool.name)),
+            **placement.of_pool(described, inventory, pool),
         }
         for pool in described.worker_pools
     ]
-    return central + triggerers + workers
+    return central + workers
 
 
 def _hosts_of(components: list[dict[str, Any]], *kinds: str) -> list[str]:
@@ -244,9 +203,9 @@ def _hosts_of(components: list[dict[str, Any]], *kinds: str) -> list[str]:
     return list(found)
 
 
-def _hosts(inventory: Inventory, components: list[dict[str, Any]]) -> list[dict[str, str]]:
+def _hosts(inventory: Inventory, nodes: Sequence[str], components: list[dict[str, Any]]) -> list[dict[str, str]]:
     services = [host for group in (*SERVICE_GROUPS.values(), "airflow_object_store") for host in inventory.hosts(group)]
-    names = dict.fromkeys([*services, *_hosts_of(components, *CENTRAL, "worker")])
+    names = dict.fromkeys([*services, *nodes, *_hosts_of(components, *CENTRAL, "worker")])
     return [{"name": name, "address": inventory.address(name)} for name in names]
 
 
@@ -268,12 +227,13 @@ def _database(described: Description, inventory: Inventory, components: list[dic
     }
 
 
-def _dag_storage(described: Description, inventory: Inventory, components: list[dict[str, Any]]) -> dict[str, Any]:
+def _dag_storage(described: Description, components: list[dict[str, Any]]) -> dict[str, Any]:
+    """publisher: None where no host of the inventory reads DAGs."""
     readers = _hosts_of(components, "dag-processor", "worker")
     return {
         "provider": described.dag_storage_provider,
         "path": described.dag_storage_path,
-        "publisher": inventory.hosts(CENTRAL["dag-processor"], "airflow_control")[0],
+        "publisher": next(iter(_hosts_of(components, "dag-processor")), None),
         "readers": readers,
         "sentinel": SENTINEL,
     }
@@ -332,9 +292,12 @@ def _identities(described: Description, store: dict[str, Any] | None) -> list[di
 
 def _api(described: Description, inventory: Inventory, components: list[dict[str, Any]]) -> dict[str, Any]:
     hosts = _hosts_of(components, "api-server")
-    internal = described.api_internal_url or f"http://{inventory.address(hosts[0])}:{described.api_port}"
+    platform = placement.of(described)
+    own = f"http://{platform.api_name(inventory, hosts)}:{described.api_port}"
+    internal = described.api_internal_url or own
+    entrance = platform.entrance(inventory)
     return {
-        "url": described.api_url or internal,
+        "url": described.api_url or (f"http://{entrance}:{described.api_port}" if entrance else internal),
         "internal_url": internal,
         "execution_url": f"{internal}/execution/",
         "port": described.api_port,

@@ -56,7 +56,7 @@ def connections(plan: Mapping[str, Any]) -> int:
     A central component takes its pools; a worker takes one for each task that it runs, and one itself, for Celery's
     results.
     """
-    central = sum(len(component["hosts"]) for component in plan["components"] if component["pool"] is None)
-    slots = sum((pool["concurrency"] + 1) * len(pool["hosts"]) for pool in plan["pools"])
+    central = sum(component["replicas"] for component in plan["components"] if component["pool"] is None)
+    slots = sum((pool["concurrency"] + 1) * pool["replicas"] for pool in plan["pools"])
     needed = central * POOL * POOLS + slots + RESERVE
     return -(-needed // STEP) * STEP

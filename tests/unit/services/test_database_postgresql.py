@@ -46,13 +46,13 @@ def test_password_that_would_need_normalising_is_refused_unseen() -> None:
 
 
 def plan(central: int, *pools: tuple[int, int]) -> dict[str, Any]:
-    """Central components on one host each; pools of (concurrency, number of hosts)."""
+    """Central components, one of each; pools of (concurrency, number of workers)."""
     return {
         "components": [
-            *({"pool": None, "hosts": ["control"]} for _at in range(central)),
-            *({"pool": "p", "hosts": ["h"] * hosts} for _concurrency, hosts in pools),
+            *({"pool": None, "replicas": 1} for _at in range(central)),
+            *({"pool": "p", "replicas": workers} for _concurrency, workers in pools),
         ],
-        "pools": [{"concurrency": concurrency, "hosts": ["h"] * hosts} for concurrency, hosts in pools],
+        "pools": [{"concurrency": concurrency, "replicas": workers} for concurrency, workers in pools],
     }
 
 

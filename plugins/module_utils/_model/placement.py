@@ -1,0 +1,183 @@
+# Copyright: Contributors to airstack.backbone
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""On which hosts each platform may run a component, and how many processes of it run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .description import Description, Pool
+from .inventory import Inventory
+from .problems import Problem
+
+CENTRAL = {
+    "api-server": "airflow_api_servers",
+    "scheduler": "airflow_schedulers",
+    "dag-processor": "airflow_dag_processors",
+    "triggerer": "airflow_triggerers",
+}
+"""The components that are not workers, each with the child of airflow_control that narrows its hosts down."""
+
+CONTROL = "airflow_control"
+
+SWARM = "airflow_swarm"
+"""The nodes of a Swarm, the first of which is a manager."""
+
+API_NAME = "api-server"
+"""By what name a container finds the API servers, where the platform gives names to components."""
+
+
+def worker_group(pool: str) -> str:
+    """The group whose hosts run a pool's workers."""
+    return f"airflow_workers_{pool}"
+
+
+@dataclass(frozen=True)
+class Platform:
+    """What decides where components run.
+
+    problems: what it misses in an inventory or refuses of a description.
+    nodes: the hosts that any component without a group of its own may run on, the one that manages the others first.
+    replicas: the processes of a component, from its hosts and from what the description asks for.
+    machines: what ``{host}`` stands for in each of a component's processes, from its name, hosts and replicas.
+    api_name: by what name or address other components reach the API server.
+    entrance: the address at which people do; None: the same.
+    """
+
+    problems: Callable[[Description, Inventory], list[Problem]]
+    nodes: Callable[[Inventory], list[str]]
+    replicas: Callable[[Sequence[str], int | None], int]
+    machines: Callable[[str, Sequence[str], int], list[str]]
+    api_name: Callable[[Inventory, Sequence[str]], str]
+    entrance: Callable[[Inventory], str | None]
+    has_hosts: bool = True
+
+    def hosts(self, inventory: Inventory, *groups: str) -> list[str]:
+        """Where a component may run, by the first of the groups that has a host, else on any node."""
+        return (inventory.hosts(*groups) or self.nodes(inventory)) if self.has_hosts else []
+
+    def place(self, name: str, inventory: Inventory, asked: int | None, *groups: str) -> dict[str, Any]:
+        """Hosts, replicas and machines of a component."""
+        hosts = self.hosts(inventory, *groups)
+        replicas = self.replicas(hosts, asked)
+        return {"hosts": hosts, "replicas": replicas, "machines": self.machines(name, hosts, replicas)}
+
+
+def of(described: Description) -> Platform:
+    """The platform that a description names."""
+    return PLATFORMS[described.platform]
+
+
+def of_pool(described: Description, inventory: Inventory, pool: Pool) -> dict[str, Any]:
+    """Hosts, replicas and machines of a pool's workers."""
+    return of(described).place(f"worker-{pool.name}", inventory, pool.replicas, worker_group(pool.name))
+
+
+def of_central(described: Description, inventory: Inventory, name: str, kind: str) -> dict[str, Any]:
+    """Hosts, replicas and machines of a component that is no worker."""
+    return of(described).place(name, inventory, None, CENTRAL[kind], CONTROL)
+
+
+def where(placed: Mapping[str, Any]) -> str:
+    """Where a component or the workers of a pool run, for a person."""
+    hosts = ", ".join(placed["hosts"])
+    if placed["machines"] == placed["hosts"]:
+        return hosts
+    return f"{placed['replicas']} on {hosts}" if hosts else str(placed["replicas"])
+
+
+def _systemd_problems(described: Description, inventory: Inventory) -> list[Problem]:
+    """Groups without a host, hosts with two pools, and replicas beside hosts."""
+    needed = {
+        CONTROL: "the central components",
+        **{worker_group(pool.name): f"the workers of pool {pool.name}" for pool in described.worker_pools},
+    }
+    return [
+        *_empty(needed, inventory),
+        *_outside(CONTROL, CENTRAL.values(), inventory),
+        *_crowded(described, inventory),
+        *_counted(described),
+    ]
+
+
+def _swarm_problems(described: Description, inventory: Inventory) -> list[Problem]:
+    """A Swarm without nodes, and hosts of components that are none of its nodes."""
+    groups = (CONTROL, *CENTRAL.values(), *(worker_group(pool.name) for pool in described.worker_pools))
+    return [*_empty({SWARM: "the Swarm, a manager first"}, inventory), *_outside(SWARM, groups, inventory)]
+
+
+def _empty(needed: Mapping[str, str], inventory: Inventory) -> Iterator[Problem]:
+    for group, purpose in needed.items():
+        if not inventory.groups.get(group):
+            yield Problem(
+                f"groups['{group}']", inventory.groups.get(group), f"an inventory group with a host for {purpose}"
+            )
+
+
+def _outside(parent: str, groups: Iterable[str], inventory: Inventory) -> Iterator[Problem]:
+    """Hosts of a component's group that are not in the group which the playbooks run on."""
+    inside = set(inventory.groups.get(parent, ()))
+    for group in groups:
+        for host in inventory.groups.get(group, ()):
+            if host not in inside:
+                right = f"a host of {parent} too: make {group} a child of {parent}"
+                yield Problem(f"groups['{group}']", host, right)
+
+
+def _crowded(described: Description, inventory: Inventory) -> Iterator[Problem]:
+    """A worker serves its running tasks' logs on one port of its host, the same for all workers."""
+    first: dict[str, str] = {}
+    for pool in described.worker_pools:
+        group = worker_group(pool.name)
+        for host in inventory.hosts(group):
+            if host in first:
+                right = f"a host of its own: {host} is in {first[host]} already, and a host runs one pool's worker"
+                yield Problem(f"groups['{group}']", host, right)
+            first.setdefault(host, group)
+
+
+def _counted(described: Description) -> Iterator[Problem]:
+    """A number of workers that the number of hosts says already."""
+    for at, pool in enumerate(described.worker_pools):
+        if pool.replicas is not None:
+            right = f"left out: on systemd each host of {worker_group(pool.name)} runs one worker"
+            yield Problem(f"airflow_worker_pools[{at}].replicas", pool.replicas, right)
+
+
+def _asked(_hosts: Sequence[str], asked: int | None) -> int:
+    return 1 if asked is None else asked
+
+
+PLATFORMS: dict[str, Platform] = {
+    "systemd": Platform(
+        problems=_systemd_problems,
+        nodes=lambda _inventory: [],
+        replicas=lambda hosts, _asked: len(hosts),
+        machines=lambda _name, hosts, _replicas: list(hosts),
+        api_name=lambda inventory, hosts: inventory.address(hosts[0]),
+        entrance=lambda _inventory: None,
+    ),
+    "swarm": Platform(
+        problems=_swarm_problems,
+        nodes=lambda inventory: inventory.hosts(SWARM),
+        replicas=_asked,
+        # Slots are counted from 1.
+        machines=lambda name, _hosts, replicas: [f"{name}-{slot}" for slot in range(1, replicas + 1)],
+        api_name=lambda _inventory, _hosts: API_NAME,
+        # A published port is every node's.
+        entrance=lambda inventory: inventory.address(inventory.hosts(SWARM)[0]),
+    ),
+    "kubernetes": Platform(
+        problems=lambda _described, _inventory: [],
+        nodes=lambda _inventory: [],
+        replicas=_asked,
+        # A StatefulSet counts its pods from 0.
+        machines=lambda name, _hosts, replicas: [f"{name}-{pod}" for pod in range(replicas)],
+        api_name=lambda _inventory, _hosts: API_NAME,
+        entrance=lambda _inventory: None,
+        has_hosts=False,
+    ),
+}
+"""By their names in airflow_platform; description.PLATFORMS says which of them are offered."""

@@ -1,0 +1,213 @@
+# Copyright: Contributors to airstack.backbone
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+"""On which hosts components run, how many of them, and what each platform asks of an inventory for that."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from ansible_collections.airstack.backbone.plugins.module_utils._model import (
+    components,
+    demands,
+    description,
+    explain,
+    placement,
+    plan,
+)
+from ansible_collections.airstack.backbone.plugins.module_utils._model.inventory import Inventory
+from ansible_collections.airstack.backbone.plugins.module_utils._services import postgresql
+
+SERVICES = ("airflow_database", "airflow_broker", "airflow_object_store")
+NODES = ["node1", "node2", "node3"]
+WORKERS = ("worker-etl", "worker-ml")
+
+
+def without_hosts(inventory: Inventory, **groups: list[str]) -> Inventory:
+    """The inventory's services, and besides them these groups alone."""
+    return Inventory({**{group: inventory.groups[group] for group in SERVICES}, **groups}, {"node1": "10.0.0.21"})
+
+
+def with_replicas(variables: dict[str, Any], platform: str) -> dict[str, Any]:
+    etl, ml = variables["airflow_worker_pools"]
+    return {**variables, "airflow_platform": platform, "airflow_worker_pools": [{**etl, "replicas": 3}, ml]}
+
+
+def planned(variables: dict[str, Any], inventory: Inventory) -> dict[str, Any]:
+    made, wrong = plan.make(variables, inventory, tuple(placement.PLATFORMS))
+    assert wrong == []
+    assert made is not None
+    return made
+
+
+def refused(variables: dict[str, Any], inventory: Inventory) -> dict[str, str]:
+    made, wrong = plan.make(variables, inventory, tuple(placement.PLATFORMS))
+    assert made is None
+    return {problem.variable: problem.right for problem in wrong}
+
+
+def by_name(made: dict[str, Any], key: str) -> dict[str, Any]:
+    return {component["name"]: component[key] for component in made["components"]}
+
+
+def processes(made: dict[str, Any], endpoints: dict[str, Any]) -> dict[str, int]:
+    """How many heartbeats each component's health asks for."""
+    model = components.model(made, endpoints)
+    return {each["name"]: each["health"]["processes"] for each in model if "processes" in each["health"]}
+
+
+@pytest.fixture(name="planned")
+def planned_on_systemd(variables: dict[str, Any], inventory: Inventory) -> dict[str, Any]:
+    return planned(variables, inventory)
+
+
+@pytest.fixture
+def swarm(variables: dict[str, Any], inventory: Inventory) -> dict[str, Any]:
+    hosts = without_hosts(inventory, airflow_swarm=NODES, airflow_workers_etl=["node2", "node3"])
+    return planned(with_replicas(variables, "swarm"), hosts)
+
+
+@pytest.fixture
+def kubernetes(variables: dict[str, Any], inventory: Inventory) -> dict[str, Any]:
+    return planned(with_replicas(variables, "kubernetes"), without_hosts(inventory))
+
+
+def test_only_what_works_is_offered(variables: dict[str, Any], inventory: Inventory) -> None:
+    assert description.PLATFORMS == ("systemd",)
+    for platform in set(placement.PLATFORMS) - set(description.PLATFORMS):
+        _made, wrong = plan.make({**variables, "airflow_platform": platform}, inventory)
+        assert [problem.variable for problem in wrong] == ["airflow_platform"]
+
+
+def test_on_systemd_the_hosts_are_the_replicas(variables: dict[str, Any], inventory: Inventory) -> None:
+    groups = {"airflow_control": ["a", "b"], "airflow_schedulers": ["b"], "airflow_workers_etl": ["c", "d", "e"]}
+    made = planned(variables, Inventory({**inventory.groups, **groups}))
+    assert by_name(made, "replicas") == {
+        "api-server": 2,
+        "scheduler": 1,
+        "dag-processor": 2,
+        "triggerer": 2,
+        "worker-etl": 3,
+        "worker-ml": 1,
+    }
+    assert by_name(made, "machines") == by_name(made, "hosts")
+    assert [pool["replicas"] for pool in made["pools"]] == [3, 1]
+
+
+def test_systemd_refuses_a_number_of_workers(variables: dict[str, Any], inventory: Inventory) -> None:
+    assert refused(with_replicas(variables, "systemd"), inventory) == {
+        "airflow_worker_pools[0].replicas": "left out: on systemd each host of airflow_workers_etl runs one worker"
+    }
+
+
+@pytest.mark.parametrize("replicas", [0, 1001, "many", True])
+def test_replicas_are_a_number_of_workers(variables: dict[str, Any], inventory: Inventory, replicas: Any) -> None:
+    variables["airflow_worker_pools"][0]["replicas"] = replicas
+    wrong = refused({**variables, "airflow_platform": "kubernetes"}, without_hosts(inventory))
+    assert wrong == {"airflow_worker_pools[0].replicas": "a whole number from 1 to 1000"}
+
+
+def test_on_swarm_a_group_narrows_down_where_a_component_may_run(swarm: dict[str, Any]) -> None:
+    hosts, replicas = by_name(swarm, "hosts"), by_name(swarm, "replicas")
+    assert hosts.pop("worker-etl") == ["node2", "node3"]
+    assert list(hosts.values()) == [NODES] * 5
+    assert replicas.pop("worker-etl") == 3
+    assert set(replicas.values()) == {1}
+    assert swarm["nodes"] == NODES
+
+
+def test_on_swarm_a_child_of_control_narrows_further(variables: dict[str, Any], inventory: Inventory) -> None:
+    groups = {"airflow_swarm": NODES, "airflow_control": ["node1", "node2"], "airflow_schedulers": ["node2"]}
+    made = planned({**variables, "airflow_platform": "swarm"}, without_hosts(inventory, **groups))
+    hosts = by_name(made, "hosts")
+    assert (hosts["scheduler"], hosts["triggerer"]) == (["node2"], ["node1", "node2"])
+    assert [hosts[worker] for worker in WORKERS] == [NODES, NODES]
+
+
+def test_on_swarm_several_pools_share_a_node(variables: dict[str, Any], inventory: Inventory) -> None:
+    groups = {"airflow_swarm": ["node1"], **{f"airflow_workers_{name}": ["node1"] for name in ("etl", "ml")}}
+    made = planned({**variables, "airflow_platform": "swarm"}, without_hosts(inventory, **groups))
+    assert set(map(tuple, by_name(made, "hosts").values())) == {("node1",)}
+
+
+@pytest.mark.parametrize(
+    ("groups", "wrong"),
+    [
+        ({}, ["groups['airflow_swarm']"]),
+        ({"airflow_swarm": NODES, "airflow_workers_ml": ["node1", "other"]}, ["groups['airflow_workers_ml']"]),
+        ({"airflow_swarm": NODES, "airflow_control": ["other"]}, ["groups['airflow_control']"]),
+    ],
+)
+def test_on_swarm_components_run_on_its_nodes(
+    variables: dict[str, Any], inventory: Inventory, groups: dict[str, list[str]], wrong: list[str]
+) -> None:
+    found = refused({**variables, "airflow_platform": "swarm"}, without_hosts(inventory, **groups))
+    assert list(found) == wrong
+
+
+def test_on_swarm_every_node_has_the_published_port_and_no_other(swarm: dict[str, Any]) -> None:
+    for node in NODES:
+        [port] = demands.of(node, swarm)["ports"]
+        assert (port["port"], port["units"]) == (8080, ["docker.service"])
+
+
+def test_on_swarm_a_service_beside_it_may_have_the_published_port(
+    variables: dict[str, Any], inventory: Inventory
+) -> None:
+    groups = {"airflow_swarm": ["objects1", "node1"], "airflow_control": ["node1"]}
+    groups |= {f"airflow_workers_{name}": ["node1"] for name in ("etl", "ml")}
+    hosts = without_hosts(inventory, **groups)
+    wrong = refused({**variables, "airflow_platform": "swarm"}, hosts)
+    assert list(wrong) == ["Airflow's api-server (airflow_api_port) on objects1"]
+
+
+def test_on_swarm_people_and_workers_have_different_addresses(swarm: dict[str, Any]) -> None:
+    assert swarm["api"]["url"] == "http://10.0.0.21:8080"
+    assert swarm["api"]["execution_url"] == "http://api-server:8080/execution/"
+
+
+def test_on_swarm_a_replica_has_a_name_that_stays(swarm: dict[str, Any]) -> None:
+    assert [pool["worker_names"] for pool in swarm["broker"]["pools"]] == [
+        ["etl@worker-etl-1", "etl@worker-etl-2", "etl@worker-etl-3"],
+        ["ml@worker-ml-1"],
+    ]
+
+
+def test_on_kubernetes_no_host_runs_a_component(kubernetes: dict[str, Any]) -> None:
+    assert set(map(tuple, by_name(kubernetes, "hosts").values())) == {()}
+    assert {host["name"] for host in kubernetes["hosts"]} == {"backbone1", "objects1"}
+    assert by_name(kubernetes, "replicas")["worker-etl"] == 3
+    assert by_name(kubernetes, "replicas")["scheduler"] == 1
+    assert (kubernetes["dag_storage"]["publisher"], kubernetes["dag_storage"]["readers"]) == (None, [])
+
+
+def test_heartbeats_are_counted_by_replicas(planned: dict[str, Any], endpoints: dict[str, Any]) -> None:
+    two = [{**each, "replicas": 2} if each["name"] == "triggerer" else each for each in planned["components"]]
+    assert processes({**planned, "components": two}, endpoints) == {"dag-processor": 1, "triggerer": 2}
+
+
+def test_connections_to_the_database_are_counted_by_replicas(swarm: dict[str, Any], kubernetes: dict[str, Any]) -> None:
+    assert postgresql.connections(swarm) == postgresql.connections(kubernetes)
+    [etl, ml] = swarm["pools"]
+    more = {**swarm, "pools": [{**etl, "replicas": 103}, ml]}
+    assert postgresql.connections(more) - postgresql.connections(swarm) == 100 * (etl["concurrency"] + 1)
+
+
+@pytest.mark.parametrize("platform", ["swarm", "kubernetes"])
+def test_a_plan_without_hosts_is_plain_data_and_can_be_shown(platform: str, request: pytest.FixtureRequest) -> None:
+    made = request.getfixturevalue(platform)
+    assert json.loads(json.dumps(made)) == made
+    rows = [line.split(maxsplit=1) for line in explain.text(made).splitlines() if line.startswith("  worker-etl")]
+    assert rows == [["worker-etl", {"swarm": "3 on node2, node3", "kubernetes": "3"}[platform]]]
+
+
+@pytest.mark.parametrize("platform", ["swarm", "kubernetes"])
+def test_a_model_has_the_same_components_on_every_platform(
+    platform: str, endpoints: dict[str, Any], planned: dict[str, Any], request: pytest.FixtureRequest
+) -> None:
+    here = components.model(request.getfixturevalue(platform), endpoints)
+    there = components.model(planned, endpoints)
+    assert [each["name"] for each in here] == [each["name"] for each in there]
