@@ -1,13 +1,16 @@
 # Copyright: Contributors to airstack.backbone
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What an image of the core is built on and from."""
+"""What an image of the core is built on and from, and which one an environment has."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.airstack.backbone.plugins.module_utils._core import bases, deployed, registry, wheels
+from ansible.errors import AnsibleFilterError
+
+from ansible_collections.airstack.backbone.plugins.module_utils._core import bases, deployed, parity, registry, wheels
+from ansible_collections.airstack.backbone.plugins.module_utils._core.errors import CoreError
 from ansible_collections.airstack.backbone.plugins.module_utils._render import image
 
 
@@ -48,16 +51,45 @@ def core_lock_promoted(content: str, origin: str, environment: str, airflow_vers
     return {"lock": lock, "problems": problems}
 
 
+def core_lock_problems(content: str, origin: str = deployed.FILE) -> list[str]:
+    """Why a file is no lock of a core."""
+    try:
+        deployed.parse(content, origin)
+    except CoreError as error:
+        return [str(error)]
+    return []
+
+
+def core_parity(first: str, second: str, origins: Sequence[str] = (deployed.FILE,) * 2) -> str:
+    """Where the cores of two environments differ, as a person reads it."""
+    return parity.text(_parse(first, origins[0]), _parse(second, origins[1]))
+
+
+def core_differing(first: str, second: str, origins: Sequence[str] = (deployed.FILE,) * 2) -> list[str]:
+    """What makes the cores of two environments two."""
+    return parity.differing(_parse(first, origins[0]), _parse(second, origins[1]))
+
+
+def _parse(content: str, origin: str) -> dict[str, Any]:
+    try:
+        return deployed.parse(content, origin)
+    except CoreError as error:
+        raise AnsibleFilterError(str(error)) from error
+
+
 class FilterModule:
-    """Filters for images of the core."""
+    """Filters for images and locks of the core."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Names of the filters, as playbooks use them."""
         return {
+            "core_differing": core_differing,
             "core_image_base": core_image_base,
             "core_image_context": core_image_context,
             "core_image_is_shared": core_image_is_shared,
             "core_image_trial": core_image_trial,
+            "core_lock_problems": core_lock_problems,
             "core_lock_promoted": core_lock_promoted,
             "core_lock_text": core_lock_text,
+            "core_parity": core_parity,
         }

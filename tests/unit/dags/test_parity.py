@@ -27,8 +27,7 @@ from ansible_collections.airstack.backbone.tests.unit.dags.locks import (
     entry,
     locked,
 )
-
-ROOT = pathlib.Path(__file__).parents[3]
+from ansible_collections.airstack.backbone.tests.unit.parity_run import parity
 
 ACCEPTANCE = all_locked()
 PRODUCTION = locked(
@@ -164,23 +163,6 @@ def test_the_text_is_that_of_the_lock_after_the_deployment(before: str) -> None:
     assert dags_lock.dags_lock_text(plan, results, before) == text(locked(etl=entry("etl")))
 
 
-def parity(folder: pathlib.Path, *variables: str) -> subprocess.CompletedProcess[str]:
-    playbook = pathlib.Path(sys.executable).with_name("ansible-playbook")
-    return subprocess.run(
-        [playbook, "playbooks/parity.yml", *(word for variable in variables for word in ("-e", variable))],
-        cwd=ROOT,
-        env={
-            **os.environ,
-            "ANSIBLE_INJECT_FACT_VARS": "false",
-            "ANSIBLE_LOCALHOST_WARNING": "false",
-            "PWD": str(folder),
-        },
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-
-
 @pytest.fixture(name="folder")
 def two_inventories(tmp_path: pathlib.Path) -> pathlib.Path:
     for name, content in {"acceptance": ACCEPTANCE, "prod": PRODUCTION}.items():
@@ -240,6 +222,7 @@ def test_the_playbook_names_every_file_that_is_missing(folder: pathlib.Path) -> 
     assert run.returncode != 0
     assert f"- there is no file {folder}/acceptanec\n" in run.stdout
     assert f"- there is no file {folder}/prod/dags.lock.yml\n" in run.stdout
+    assert "core.lock.yml\n" not in run.stdout
     run = parity(folder)
     assert run.returncode != 0
     assert "- airflow_parity_from is not given\n" in run.stdout
