@@ -21,21 +21,10 @@ set -euo pipefail
 
 readonly WORK=$PWD/.airstack
 readonly PLATFORM=$WORK/platform
-readonly PUSHES=5
-environment=${1:-}
+readonly PROGRAM=deploy DEPLOYED="The DAGs are" ENVIRONMENT=${1:-}
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-collection=$(cd "$here/../.." && pwd)
-problems=()
-
-say() { printf 'deploy: %s\n' "$*"; }
-
-fail() {
-  say "$@" >&2
-  exit 1
-}
-
-# Where an inventory's lock lies: beside it.
-lock_of() { if [[ -d "$PLATFORM/$1" ]]; then echo "$1/dags.lock.yml"; else echo "$(dirname "$1")/dags.lock.yml"; fi; }
+# shellcheck source=pipelines/shared/deployment.sh
+. "$here/../shared/deployment.sh"
 
 # The commit that a lock has of the source, or nothing. The files are always of the form that the collection writes.
 locked_commit() {
@@ -49,77 +38,6 @@ locked_commit() {
 # The name that git has for the DAGs of a commit: the same for the same content. Nothing where the commit is not here.
 content_of() { git rev-parse --quiet --verify "$1:${DAGS_SUBDIRECTORY#.}" 2>/dev/null || true; }
 
-# write_secret NAME FILE: writes what the variable holds, or the file that it names, for this user alone.
-write_secret() {
-  (
-    umask 077
-    if [[ -f "${!1}" ]]; then cat "${!1}"; else printf '%s\n' "${!1}"; fi | tr -d '\r' >"$2"
-  )
-}
-
-install_ansible() {
-  local uv requirements=$collection/requirements/controller.txt
-  if [[ ! -f "$requirements" ]]; then
-    command -v ansible-playbook >/dev/null || fail "there is neither ansible-playbook nor $requirements to install it from."
-    return
-  fi
-  uv=$("$here/uv.sh" "$WORK/uv")
-  export UV_NO_CONFIG=1 UV_CACHE_DIR=$WORK/uv-cache
-  "$uv" venv --quiet --clear --no-project --python '>=3.12' "$WORK/ansible"
-  "$uv" pip install --quiet --python "$WORK/ansible" --requirement "$requirements"
-  export PATH=$WORK/ansible/bin:$PATH
-}
-
-# Ansible with the collection that this script is part of, the platform's own settings, and the keys that it was given.
-prepare_ansible() {
-  mkdir -p "$WORK/collections/ansible_collections/airstack"
-  ln -sfn "$collection" "$WORK/collections/ansible_collections/airstack/backbone"
-  export ANSIBLE_COLLECTIONS_PATH=$WORK/collections:$PLATFORM/collections
-  export ANSIBLE_INJECT_FACT_VARS=false
-  export ANSIBLE_HOST_KEY_CHECKING=true
-  export ANSIBLE_PRIVATE_KEY_FILE=$secrets/hosts_key
-  export ANSIBLE_SSH_COMMON_ARGS="-o IdentitiesOnly=yes -o UserKnownHostsFile=$secrets/known_hosts"
-  export ANSIBLE_SSH_CONTROL_PATH_DIR=$secrets/cp
-  if [[ -f "$PLATFORM/ansible.cfg" ]]; then export ANSIBLE_CONFIG=$PLATFORM/ansible.cfg; fi
-  if [[ -s "$secrets/vault" ]]; then export ANSIBLE_VAULT_PASSWORD_FILE=$secrets/vault; fi
-}
-
-play() { (cd "$PLATFORM" && ansible-playbook "airstack.backbone.$1" "${@:2}"); }
-
-# Git for the platform's repository: no hooks and no settings of this machine's, but the key.
-platform_git() {
-  GIT_SSH_COMMAND="ssh -i '$secrets/platform_key' -o IdentitiesOnly=yes -o BatchMode=yes -o StrictHostKeyChecking=yes \
--o UserKnownHostsFile='$secrets/known_hosts'" git -C "$PLATFORM" -c core.hooksPath=/dev/null -c commit.gpgSign=false "$@"
-}
-
-# record LOCK: commits and pushes it, after the commits of those who were faster.
-record() {
-  local attempt
-  [[ -f "$PLATFORM/$1" ]] || fail "the playbook wrote no $1, so nothing can be recorded."
-  platform_git add -- "$1"
-  if platform_git diff --cached --quiet -- "$1"; then
-    say "$environment has had this already; $1 is unchanged."
-    return
-  fi
-  platform_git commit --quiet --message "$DAGS_SOURCE in $environment: ${commit:0:12}" -- "$1"
-  for ((attempt = 1; attempt <= PUSHES; attempt++)); do
-    if platform_git push --quiet "$PLATFORM_PUSH_URL" "HEAD:refs/heads/$PLATFORM_BRANCH"; then
-      say "$1 is recorded in $PLATFORM_BRANCH."
-      return
-    fi
-    platform_git fetch --quiet "$PLATFORM_PUSH_URL" "refs/heads/$PLATFORM_BRANCH" || break
-    if platform_git merge-base --is-ancestor FETCH_HEAD HEAD; then break; fi
-    say "somebody else pushed to $PLATFORM_BRANCH meanwhile; once more on top of that."
-    if ! platform_git rebase --quiet FETCH_HEAD; then
-      platform_git rebase --abort
-      fail "$1 changed in the same place meanwhile. The DAGs are deployed and not recorded: run this job again, which" \
-        "deploys nothing twice and records it."
-    fi
-  done
-  fail "$1 cannot be pushed to $PLATFORM_PUSH_URL, for the reason above. The DAGs are deployed and not recorded: run this" \
-    "job again when that is mended."
-}
-
 # Production is what acceptance tried. Another commit may have got there between this pipeline's acceptance and its approval.
 require_accepted() {
   local accepted
@@ -132,66 +50,44 @@ require_accepted() {
     "known here. Nothing was deployed. Use the pipeline of that commit, or deploy this one to acceptance first."
 }
 
-case $environment in
+case $ENVIRONMENT in
 acceptance) inventory=${ACCEPTANCE_INVENTORY:-} ;;
 production) inventory=${PRODUCTION_INVENTORY:-} ;;
-*) problems+=("'$environment' is not an environment; it is acceptance or production") ;;
+*) problems+=("'$ENVIRONMENT' is not an environment; it is acceptance or production") ;;
 esac
-for name in DAGS_SOURCE DAGS_SUBDIRECTORY ACCEPTANCE_INVENTORY PRODUCTION_INVENTORY PLATFORM_BRANCH PLATFORM_PUSH_URL; do
-  if [[ -z "${!name:-}" ]]; then problems+=("the parameter $name is not given"); fi
-done
-for name in DEPLOY_SSH_KEY DEPLOY_KNOWN_HOSTS PLATFORM_SSH_KEY; do
-  if [[ -z "${!name:-}" ]]; then problems+=("the secret $name is not given"); fi
-done
+need_parameters DAGS_SOURCE DAGS_SUBDIRECTORY ACCEPTANCE_INVENTORY PRODUCTION_INVENTORY PLATFORM_BRANCH PLATFORM_PUSH_URL
+need_secrets DEPLOY_SSH_KEY DEPLOY_KNOWN_HOSTS PLATFORM_SSH_KEY
 if [[ -n "${DAGS_SOURCE:-}" && ! "$DAGS_SOURCE" =~ ^[a-z][a-z0-9_]*$ ]]; then
   problems+=("DAGS_SOURCE is '$DAGS_SOURCE', which is no source's name: lower-case letters, digits and underscores")
 fi
-for name in git ssh awk; do
-  if ! command -v "$name" >/dev/null; then problems+=("the runner has no program $name"); fi
-done
-if [[ "$(git rev-parse --show-toplevel 2>/dev/null)" != "$(pwd -P)" ]]; then
-  problems+=("$PWD is not the root of a git repository")
-fi
-if [[ "$(git -C "$PLATFORM" rev-parse --show-toplevel 2>/dev/null)" != "$(cd "$PLATFORM" 2>/dev/null && pwd -P)" ]]; then
+need_programs git ssh awk
+if ! is_root_of_repository "$PWD"; then problems+=("$PWD is not the root of a git repository"); fi
+if ! is_root_of_repository "$PLATFORM"; then
   problems+=("$PLATFORM is not the root of a git repository: check the platform's out there")
 elif [[ -n "${inventory:-}" && ! -e "$PLATFORM/$inventory" ]]; then
   problems+=("the platform's repository has no $inventory")
 fi
-if ((${#problems[@]})); then
-  for problem in "${problems[@]}"; do say "$problem" >&2; done
-  exit 1
-fi
+refuse_problems
 
 echo '*' >"$WORK/.gitignore"
 commit=$(git rev-parse HEAD)
-if [[ "$environment" == production ]]; then require_accepted "$(lock_of "$ACCEPTANCE_INVENTORY")"; fi
+if [[ "$ENVIRONMENT" == production ]]; then require_accepted "$(lock_of "$ACCEPTANCE_INVENTORY" dags.lock.yml)"; fi
 
-secrets=$(mktemp -d)
-trap 'rm -rf "$secrets"' EXIT
-write_secret DEPLOY_SSH_KEY "$secrets/hosts_key"
-write_secret DEPLOY_KNOWN_HOSTS "$secrets/known_hosts"
-write_secret PLATFORM_SSH_KEY "$secrets/platform_key"
-if [[ -n "${DEPLOY_VAULT_PASSWORD:-}" ]]; then write_secret DEPLOY_VAULT_PASSWORD "$secrets/vault"; fi
-unset DEPLOY_SSH_KEY DEPLOY_KNOWN_HOSTS PLATFORM_SSH_KEY DEPLOY_VAULT_PASSWORD
-export GIT_AUTHOR_NAME=${GIT_AUTHOR_NAME:-airstack.backbone} GIT_AUTHOR_EMAIL=${GIT_AUTHOR_EMAIL:-backbone@localhost}
-export GIT_COMMITTER_NAME=$GIT_AUTHOR_NAME GIT_COMMITTER_EMAIL=$GIT_AUTHOR_EMAIL
-
-# Nothing that could not be recorded is deployed. Nobody has a ref of this name, so it is never behind another one.
-platform_git push --quiet --dry-run "$PLATFORM_PUSH_URL" HEAD:refs/airstack/none ||
-  fail "$PLATFORM_PUSH_URL cannot be pushed to, for the reason above, so nothing was deployed."
-
-install_ansible
-prepare_ansible
-say "$DAGS_SOURCE, commit $commit, to $environment"
+take_secrets
+require_push
+prepare_ansible_for_hosts
+say "$DAGS_SOURCE, commit $commit, to $ENVIRONMENT"
+lock=$(lock_of "$inventory" dags.lock.yml)
+message="$DAGS_SOURCE in $ENVIRONMENT: ${commit:0:12}"
 arguments=(-i "$inventory" -e "airflow_dags_only=$DAGS_SOURCE")
-if [[ "$environment" == acceptance ]]; then
+if [[ "$ENVIRONMENT" == acceptance ]]; then
   play dags "${arguments[@]}" -e "{\"airflow_dags_versions\": {\"$DAGS_SOURCE\": \"$commit\"}}"
-  record "$(lock_of "$inventory")"
+  record "$lock" "$message"
 else
   play dags "${arguments[@]}"
   same=true
-  play parity -e "airflow_parity_from=$(lock_of "$ACCEPTANCE_INVENTORY")" -e "airflow_parity_to=$(lock_of "$inventory")" \
+  play parity -e "airflow_parity_from=$(lock_of "$ACCEPTANCE_INVENTORY" dags.lock.yml)" -e "airflow_parity_to=$lock" \
     -e airflow_parity_required=true -e "airflow_dags_only=$DAGS_SOURCE" || same=false
-  record "$(lock_of "$inventory")"
+  record "$lock" "$message"
   $same || fail "production does not hold what acceptance does, as the comparison above says."
 fi

@@ -40,7 +40,7 @@ fi
 export UV_NO_CONFIG=1 UV_CACHE_DIR=$WORK/uv-cache UV_PYTHON_INSTALL_DIR=$WORK/python
 mkdir -p "$WORK"
 echo '*' >"$WORK/.gitignore"
-uv=$("$here/uv.sh" "$WORK/uv")
+uv=$("$here/../shared/uv.sh" "$WORK/uv")
 
 echo "gate: the core of ${lock##*/}"
 if ! {

@@ -11,7 +11,7 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).parents[3]
-PIPELINES = ROOT / "pipelines" / "dags"
+PIPELINES = ROOT / "pipelines"
 TOOLS = pathlib.Path(sys.executable).parent
 
 

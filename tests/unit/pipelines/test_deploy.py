@@ -115,7 +115,7 @@ class Platform(t.NamedTuple):
 def platform_repository(tmp_path: pathlib.Path, repository: pathlib.Path) -> t.Iterator[Platform]:
     """A platform's repository that is the collection too, with a playbook that deploys nothing and records it all the same."""
     made = tmp_path / "made"
-    for folder in ("pipelines/dags", "plugins/filter", "plugins/module_utils", "playbooks/vars"):
+    for folder in ("pipelines", "plugins/filter", "plugins/module_utils", "playbooks/vars"):
         shutil.copytree(ROOT / folder, made / folder, ignore=shutil.ignore_patterns("__pycache__"))
     for file in ("playbooks/parity.yml", "galaxy.yml"):
         shutil.copy(ROOT / file, made / file)

@@ -37,7 +37,7 @@ sys.exit(int("first = 2" in pathlib.Path("dags/orders.py").read_text()))
 def collection_with_a_small_core(tmp_path: pathlib.Path) -> pathlib.Path:
     """The collection's scripts, and instead of Airflow a lock of one package, which lies beside it, and a gate that tells."""
     collection = tmp_path / "collection"
-    shutil.copytree(PIPELINES, collection / "pipelines" / "dags")
+    shutil.copytree(PIPELINES, collection / "pipelines")
     core = collection / "roles" / "airflow_core" / "files"
     package = core / "airflow_backbone" / "airflow_backbone"
     package.mkdir(parents=True)
@@ -123,7 +123,7 @@ def test_uv_is_installed_as_the_core_has_it_where_there_is_none(tmp_path: pathli
     (tmp_path / "bin" / "python3").symlink_to(python / "python3")
     done = run(
         tmp_path,
-        PIPELINES / "uv.sh",
+        PIPELINES / "shared" / "uv.sh",
         str(tmp_path / "uv"),
         PATH=str(tmp_path / "bin"),
         PIP_NO_INDEX="1",

@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Copyright: Contributors to airstack.backbone
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+# build.sh: at the root of the platform's repository, builds the core that acceptance's description asks for and tries it. It is
+# not pushed, nothing is written down, and no secret is needed. Parameters:
+#   ACCEPTANCE_INVENTORY   in the platform's repository
+set -euo pipefail
+
+readonly PROGRAM=build WORK=$PWD/.airstack PLATFORM=$PWD
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=pipelines/shared/deployment.sh
+. "$here/../shared/deployment.sh"
+# shellcheck source=pipelines/core/playing.sh
+. "$here/playing.sh"
+
+need_parameters ACCEPTANCE_INVENTORY
+need_programs git
+note_wrong_place "${ACCEPTANCE_INVENTORY:-}"
+refuse_problems
+
+ignore_work
+if is_a_record HEAD; then
+  say "this commit records what was deployed, so there is nothing to build."
+  exit
+fi
+prepare_ansible
+play core -i "$ACCEPTANCE_INVENTORY" "${core[@]}" -e airflow_core_image=localhost/airflow -e "airflow_core_lock_file=$WORK/core.lock.yml"

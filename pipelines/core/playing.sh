@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# Copyright: Contributors to airstack.backbone
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+# What build.sh and deploy.sh share, who source it after pipelines/shared/deployment.sh.
+
+# What core.yml writes beside the lock is the runner's alone.
+# shellcheck disable=SC2034 # for the scripts that source this
+core=(-e "airflow_core_image_directory=$WORK/core" -e "airflow_core_image_sbom=$WORK/core.sbom.json")
+
+# note_wrong_place INVENTORY...
+note_wrong_place() {
+  local inventory
+  if ! is_root_of_repository "$PLATFORM"; then
+    problems+=("$PLATFORM is not the root of a git repository")
+    return
+  fi
+  for inventory in "$@"; do
+    if [[ -n "$inventory" && ! -e "$PLATFORM/$inventory" ]]; then problems+=("the repository has no $inventory"); fi
+  done
+}
+
+ignore_work() {
+  mkdir -p "$WORK"
+  echo '*' >"$WORK/.gitignore"
+}
+
+# changes_but_records FROM TO: whether two commits differ in anything but what was deployed.
+changes_but_records() {
+  git -C "$PLATFORM" diff --name-only "$1" "$2" | grep --quiet --invert-match --extended-regexp '(^|/)(core|dags)\.lock\.yml$'
+}
+
+# is_a_record COMMIT: whether a commit changes what was deployed and nothing else, as pipelines commit it.
+is_a_record() {
+  git -C "$PLATFORM" rev-parse --quiet --verify "$1^" >/dev/null &&
+    ! git -C "$PLATFORM" diff --quiet "$1^" "$1" && ! changes_but_records "$1^" "$1"
+}
