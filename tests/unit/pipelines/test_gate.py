@@ -115,6 +115,58 @@ def test_the_gate_says_at_once_what_it_lacks(repository: pathlib.Path, collectio
     assert not (repository / ".airstack").exists()
 
 
+IMAGE = f"registry.example.com/data/airflow@sha256:{64 * 'a'}"
+
+STUB_ENGINE = """#!/bin/sh
+echo "$@"
+ls dags
+exit "$CODE"
+"""
+
+
+def with_engine(repository: pathlib.Path, collection: pathlib.Path, **changes: str) -> subprocess.CompletedProcess[str]:
+    """The gate on a runner that has no uv, and whose podman tells how it was called; docker is not there."""
+    programs = repository.parent / "programs"
+    programs.mkdir(exist_ok=True)
+    for name in ("bash", "sh", "git", "tar", "dirname", "mkdir", "rm", "chmod", "head", "ls"):
+        if not (programs / name).exists():
+            (programs / name).symlink_to(str(shutil.which(name)))
+    return gate(
+        repository, collection, PATH=str(programs), DAGS_IMAGE=IMAGE, DAGS_AIRFLOW="", DAGS_PYTHON="", **changes
+    )
+
+
+@pytest.mark.parametrize(("code", "ends_with"), [(0, 0), (1, 1), (2, 2), (125, 2)])
+def test_an_image_judges_what_git_has_and_nothing_is_installed(
+    repository: pathlib.Path, collection: pathlib.Path, code: int, ends_with: int
+) -> None:
+    (repository / "dags" / "left_behind.py").touch()
+    (repository.parent / "programs").mkdir()
+    engine = repository.parent / "programs" / "podman"
+    engine.write_text(STUB_ENGINE, encoding="utf-8")
+    engine.chmod(0o755)
+    done = with_engine(repository, collection, CODE=str(code))
+    assert done.returncode == ends_with
+    _title, called, *content = done.stdout.splitlines()
+    assert called.endswith(
+        f"/dags {IMAGE} python -P -m airflow_backbone.gate --source etl=dags --queues etl=etl,etl_highmem"
+    )
+    assert content == ["orders.py"]
+    assert ("nothing was judged" in done.stderr) == (code == 125)
+    assert {path.name for path in (repository / ".airstack").iterdir()} == {".gitignore", "content"}
+
+
+def test_an_image_that_cannot_be_used_is_refused(repository: pathlib.Path, collection: pathlib.Path) -> None:
+    done = with_engine(repository, collection)
+    assert (done.returncode, done.stderr) == (
+        2,
+        f"gate: the runner has neither podman nor docker to run {IMAGE} with\n",
+    )
+    done = gate(repository, collection, DAGS_IMAGE="registry.example.com/data/airflow:3.3.2")
+    assert done.returncode == 2
+    assert "gate: DAGS_IMAGE is registry.example.com/data/airflow:3.3.2, which is no image by its digest" in done.stderr
+
+
 def test_uv_is_installed_as_the_core_has_it_where_there_is_none(tmp_path: pathlib.Path) -> None:
     python = pathlib.Path(sys.executable).resolve().parent
     (tmp_path / "bin").mkdir()
