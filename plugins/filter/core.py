@@ -45,10 +45,25 @@ def core_lock_text(lock: Mapping[str, Any]) -> str:
     return deployed.text(lock)
 
 
-def core_lock_promoted(content: str, origin: str, environment: str, airflow_version: str) -> dict[str, Any]:
+def core_lock_promoted(
+    content: str, origin: str, environment: str, airflow_version: str, made: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """What another environment's lock becomes in this one, with what is wrong with that."""
-    lock, problems = deployed.promoted(content, origin, environment, airflow_version)
+    lock, problems = deployed.promoted(content, origin, environment, airflow_version, made)
     return {"lock": lock, "problems": problems}
+
+
+def core_lock_refusals(
+    content: str,
+    origin: str,
+    environment: str,
+    airflow_version: str,
+    python: str,
+    made: Mapping[str, Any],
+    must: bool = False,
+) -> list[str]:
+    """Why a host may not install a virtual environment."""
+    return deployed.refusals(content, origin, environment, airflow_version, python, made, must=must)
 
 
 def core_lock_problems(content: str, origin: str = deployed.FILE) -> list[str]:
@@ -90,6 +105,7 @@ class FilterModule:
             "core_image_trial": core_image_trial,
             "core_lock_problems": core_lock_problems,
             "core_lock_promoted": core_lock_promoted,
+            "core_lock_refusals": core_lock_refusals,
             "core_lock_text": core_lock_text,
             "core_parity": core_parity,
         }

@@ -13,7 +13,7 @@ import pytest
 
 from ansible_collections.airstack.backbone.tests.unit.services.role_runs import Deployer
 
-PLAN = {"airflow_version": "3.3.2", "platform": "systemd"}
+PLAN = {"airflow_version": "3.3.2", "platform": "systemd", "environment": "prod"}
 BUILDERS = ("podman", "mmdebstrap")
 
 

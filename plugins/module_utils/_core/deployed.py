@@ -10,35 +10,42 @@
     wheelhouse: 64 hexadecimal digits            # what it was built of
     commit: 40 hexadecimal digits                # of the inventory's repository; null where it is in none
 
+Where the core is a virtual environment, there is no image, digest and wheelhouse, but what each host installs it from:
+
+    locks: {"3.13": 64 hexadecimal digits}       # SHA-256 of the lock for each Python; the lock has a hash for each package
+    backbone: 64 hexadecimal digits              # of the files of airflow_backbone
+
 In its file it is a variable of the inventory, since Ansible reads every file of an inventory's directory. Pure; runs on the
 controller.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible.module_utils.common.yaml import yaml_dump, yaml_load
 
 from ansible_collections.airstack.backbone.plugins.module_utils._core import registry
 from ansible_collections.airstack.backbone.plugins.module_utils._core.errors import CoreError
-from ansible_collections.airstack.backbone.plugins.module_utils._model.fields import Entry, matching, record
+from ansible_collections.airstack.backbone.plugins.module_utils._model.fields import Entry, mapping, matching, record
 from ansible_collections.airstack.backbone.plugins.module_utils._model.problems import Problem
 
 FILE = "core.lock.yml"
 VARIABLE = "airflow_core_deployed"
-KEYS = ("environment", "airflow_version", "image", "digest", "wheelhouse", "commit")
+IMAGE = ("image", "digest", "wheelhouse")
+RELEASE = ("locks", "backbone")
+KEYS = ("environment", "airflow_version", *IMAGE, *RELEASE, "commit")
 
 _HEADER = """\
 ---
-# Which image of Airflow this environment has; playbooks/core.yml writes it. Production takes acceptance's.
+# Which core this environment has; playbooks/core.yml writes it. Production takes acceptance's.
 """
 
 
 def text(content: Mapping[str, Any]) -> str:
     """The file of a lock: the same text for the same lock, whoever writes it and when."""
-    inventory = {"all": {"vars": {VARIABLE: {key: content[key] for key in KEYS}}}}
+    inventory = {"all": {"vars": {VARIABLE: {key: content[key] for key in KEYS if key in content}}}}
     return f"{_HEADER}{yaml_dump(inventory, sort_keys=False, default_flow_style=False, width=1 << 20)}"
 
 
@@ -59,17 +66,25 @@ def parse(content: str, origin: str) -> dict[str, Any]:
     if inventory is None or problems:
         raise _refusal(origin, [str(problem).replace("inventory.all.vars.", "", 1) for problem in problems])
     result: dict[str, Any] = inventory["all"]["vars"][VARIABLE]
-    return result
+    kind = _kind(result)
+    if kind is None:
+        raise _refusal(
+            origin, [f"found {_listed(result)}; should be with {' and '.join(IMAGE)}, or with {' and '.join(RELEASE)}"]
+        )
+    return {key: value for key, value in result.items() if key in kind or key not in (*IMAGE, *RELEASE)}
 
 
-def promoted(content: str, origin: str, environment: str, airflow_version: str) -> tuple[dict[str, Any], list[str]]:
+def promoted(
+    content: str, origin: str, environment: str, airflow_version: str, made: Mapping[str, Any] | None = None
+) -> tuple[dict[str, Any], list[str]]:
     """What another environment's lock becomes in this one, and whatever keeps it from being that.
 
     :param content: of the other file; nothing where there is none
+    :param made: the `locks` and `backbone` that a virtual environment would be installed from here; None: an image is taken over
     """
     if not content.strip():
         missing = (
-            f"airflow_core_promote_from says that the image is the one of {origin}, and there is no such file, or nothing in it:"
+            f"airflow_core_promote_from says that the core is the one of {origin}, and there is no such file, or nothing in it:"
             " build it for that environment first, or correct the path, which begins where you run this."
         )
         return {}, [missing]
@@ -80,14 +95,91 @@ def promoted(content: str, origin: str, environment: str, airflow_version: str) 
     problems = []
     if there["airflow_version"] != airflow_version:
         problems.append(
-            f"{origin} has an image of Airflow {there['airflow_version']}, and airflow_version is {airflow_version} here."
+            f"{origin} has Airflow {there['airflow_version']}, and airflow_version is {airflow_version} here."
             " Describe the same version in both environments."
         )
     if there["environment"] == environment:
         problems.append(f"{origin} is of {environment} itself; name another environment in airflow_core_promote_from.")
-    if registry.repository(there["image"]) is None:
-        problems.append(f"{origin} names {there['image']}, which is in no registry, so nobody else can have it.")
+    problems += _image_problems(there, origin) if made is None else _release_problems(there, origin, made)
     return {**there, "environment": environment}, problems
+
+
+def refusals(
+    content: str,
+    origin: str,
+    environment: str,
+    airflow_version: str,
+    python: str,
+    made: Mapping[str, Any],
+    *,
+    must: bool,
+) -> list[str]:
+    """Why a host may not install a virtual environment: its environment's lock says another one.
+
+    :param content: of the environment's own lock; nothing where there is none
+    :param python: the host's
+    :param made: `lock`, the SHA-256 of what it would install, and `backbone`
+    :param must: whether there has to be a lock of virtual environments; else nothing is asked of an environment without one
+    """
+    renewal = "Run playbooks/core.yml for the environment, which says what it has from then on."
+    if not content.strip():
+        return [f"airflow_core_promote_from is given, and there is no {origin} yet. {renewal}"] if must else []
+    try:
+        lock = parse(content, origin)
+    except CoreError as error:
+        return [str(error)]
+    if "locks" not in lock:
+        text = f"airflow_core_promote_from is given, and {origin} has an image, of which no host here is installed."
+        return [f"{text} Set airflow_core_provider to venv. {renewal}"] if must else []
+    found = {"environment": environment, "airflow_version": airflow_version}
+    problems = [f"{_WORDS[key]} is {value} and not {lock[key]}" for key, value in found.items() if lock[key] != value]
+    if lock["backbone"] != made["backbone"]:
+        problems.append(f"airflow_backbone has the hash {made['backbone'][:12]} and not {lock['backbone'][:12]}")
+    wanted = lock["locks"].get(python)
+    if wanted != made["lock"]:
+        asked = f"not {wanted[:12]}" if wanted else f"it has locks for Python {' and '.join(lock['locks']) or 'none'}"
+        problems.append(f"the lock for Python {python} has the hash {made['lock'][:12]} and {asked}")
+    return [f"This is not the core that {origin} says: {'; '.join(problems)}. {renewal}"] if problems else []
+
+
+_WORDS = {"environment": "the environment", "airflow_version": "Airflow"}
+
+
+def _image_problems(there: Mapping[str, Any], origin: str) -> list[str]:
+    if "image" not in there:
+        text = f"{origin} has virtual environments, and an image was asked for. Set airflow_core_provider to venv, or build"
+        return [f"{text} an image in the environment {there['environment']}."]
+    if registry.repository(there["image"]) is None:
+        return [f"{origin} names {there['image']}, which is in no registry, so nobody else can have it."]
+    return []
+
+
+def _release_problems(there: Mapping[str, Any], origin: str, made: Mapping[str, Any]) -> list[str]:
+    if "locks" not in there:
+        return [
+            f"{origin} has an image, and airflow_core_provider is venv here. Describe the same in both environments."
+        ]
+    pairs = {
+        **{f"the lock for Python {key}": (value, made["locks"].get(key)) for key, value in there["locks"].items()},
+        "airflow_backbone": (there["backbone"], made["backbone"]),
+    }
+    different = [name for name, (wanted, found) in pairs.items() if wanted != found]
+    if not different:
+        return []
+    commit = f", such as that of the commit {there['commit']}" if there["commit"] else ""
+    text = f"{' and '.join(different)} {'is' if len(different) == 1 else 'are'} not what {origin} says."
+    again = f"or run playbooks/core.yml for {there['environment']} again and try it there."
+    return [f"{text} Use the collection and the locks that it was made with{commit}, {again}"]
+
+
+def _kind(lock: Mapping[str, Any]) -> Sequence[str] | None:
+    """The keys that say what an environment has: all of an image's or all of a virtual environment's, and none of the others."""
+    given = {key for key in (*IMAGE, *RELEASE) if lock[key] is not None}
+    return next((keys for keys in (IMAGE, RELEASE) if given == set(keys)), None)
+
+
+def _listed(lock: Mapping[str, Any]) -> str:
+    return ", ".join(key for key in KEYS if lock[key] is not None)
 
 
 def _refusal(origin: str, problems: list[str]) -> CoreError:
@@ -96,13 +188,16 @@ def _refusal(origin: str, problems: list[str]) -> CoreError:
     return CoreError("\n".join([f"{origin} is not a lock as playbooks/core.yml writes it:", *listed, advice]))
 
 
+_sha256 = matching(r"[0-9a-f]{64}", "a SHA-256 of 64 hexadecimal digits in quotes")
 _lock = record(
     {
         "environment": Entry(matching(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", "an environment's name"), required=True),
         "airflow_version": Entry(matching(r"[0-9]+(\.[0-9]+)+[a-z0-9]*", "a version in quotes"), required=True),
-        "image": Entry(matching(r"[^\s@]+", "a repository's name"), required=True),
-        "digest": Entry(matching(r"sha256:[0-9a-f]{64}", "sha256: with 64 hexadecimal digits"), required=True),
-        "wheelhouse": Entry(matching(r"[0-9a-f]{64}", "a SHA-256 of 64 hexadecimal digits in quotes"), required=True),
+        "image": Entry(matching(r"[^\s@]+", "a repository's name")),
+        "digest": Entry(matching(r"sha256:[0-9a-f]{64}", "sha256: with 64 hexadecimal digits")),
+        "wheelhouse": Entry(_sha256),
+        "locks": Entry(mapping(matching(r"3\.[0-9]+", "a Python's version in quotes"), _sha256)),
+        "backbone": Entry(_sha256),
         "commit": Entry(matching(r"[0-9a-f]{40}([0-9a-f]{24})?", "a commit's whole name, or null")),
     }
 )

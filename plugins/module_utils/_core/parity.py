@@ -3,17 +3,18 @@
 
 """Whether two environments have the same core, from their locks, and as a person reads it. Pure.
 
-The same core is the same image, by its digest. It may be in another registry, and another commit may have described it.
+The same core is the same image, by its digest, or the same locks of virtual environments. The image may be in another registry,
+and another commit may have described it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from ansible_collections.airstack.backbone.plugins.module_utils._model.explain import section
 
-_DECIDES = {"airflow_version": "Airflow", "digest": "image", "wheelhouse": "wheelhouse"}
+_DECIDES = {"airflow_version": "Airflow", "digest": "image", "wheelhouse": "wheelhouse", "backbone": "airflow_backbone"}
 _IS_SHOWN = {"image": "comes from", "commit": "commit"}
 
 _SHOWN = 12
@@ -22,16 +23,32 @@ _SHOWN = 12
 
 def differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
     """What makes the cores of two locks two, in words."""
-    return [word for key, word in _DECIDES.items() if first[key] != second[key]]
+    return [word for word, one, other in _rows(first, second, _DECIDES) if one != other]
 
 
 def text(first: Mapping[str, Any], second: Mapping[str, Any]) -> str:
     """A table of what the two locks say, and one line that sums it up."""
     one, other = first["environment"], second["environment"]
-    rows = [(word, _cell(first[key], second[key])) for key, word in {**_DECIDES, **_IS_SHOWN}.items()]
+    rows = [(row.word, _cell(row.first, row.second)) for row in _rows(first, second, {**_DECIDES, **_IS_SHOWN})]
     different = bool(differing(first, second))
     summary = f"{one} and {other} have {'different cores' if different else 'the same core'}"
     return f"{section(f'Core ({one} / {other})', ('of it', 'what'), rows)}\n\n{summary}"
+
+
+class _Row(NamedTuple):
+    word: str
+    first: str | None
+    second: str | None
+
+
+def _rows(first: Mapping[str, Any], second: Mapping[str, Any], words: Mapping[str, str]) -> list[_Row]:
+    """What either of two locks says, and the lock of each Python that either has."""
+    one, other = first.get("locks", {}), second.get("locks", {})
+    locks = [_Row(f"lock {python}", one.get(python), other.get(python)) for python in sorted({*one, *other})]
+    return [
+        *(_Row(word, first.get(key), second.get(key)) for key, word in words.items() if key in first or key in second),
+        *locks,
+    ]
 
 
 def _cell(first: str | None, second: str | None) -> str:

@@ -59,6 +59,40 @@ def test_the_image_decides(changes: dict[str, Any], differing: list[str]) -> Non
     assert core_parity(first, second).splitlines()[-1] == f"acceptance and production have {summary}"
 
 
+VENV: dict[str, Any] = {
+    "environment": "acceptance",
+    "airflow_version": "3.3.2",
+    "locks": {"3.11": "3a" * 32, "3.13": "4b" * 32},
+    "backbone": "5c" * 32,
+    "commit": None,
+}
+
+
+@pytest.mark.parametrize(
+    ("second", "differing"),
+    [
+        ({**VENV, "environment": "production"}, []),
+        ({**VENV, "locks": {"3.13": "3a" * 32}}, ["lock 3.11", "lock 3.13"]),
+        ({**VENV, "backbone": "0" * 64}, ["airflow_backbone"]),
+        (PRODUCTION, ["image", "wheelhouse", "airflow_backbone", "lock 3.11", "lock 3.13"]),
+    ],
+)
+def test_the_locks_of_virtual_environments_decide(second: dict[str, Any], differing: list[str]) -> None:
+    assert core_differing(text(VENV), text(second)) == core_differing(text(second), text(VENV)) == differing
+
+
+def test_the_table_has_what_either_has() -> None:
+    second = {**VENV, "environment": "production", "locks": {"3.13": "0" * 64}}
+    assert core_parity(text(VENV), text(second)).splitlines()[1:-2] == [
+        "  of it             what",
+        "  Airflow           same",
+        "  airflow_backbone  same",
+        "  commit            same",
+        "  lock 3.11         3a3a3a3a3a3a / none",
+        "  lock 3.13         4b4b4b4b4b4b / 000000000000",
+    ]
+
+
 def test_a_file_that_is_no_lock_is_named() -> None:
     with pytest.raises(AnsibleFilterError, match=r"^prod/core\.lock\.yml is not a lock"):
         core_parity(text(ACCEPTANCE), "", ["acceptance/core.lock.yml", "prod/core.lock.yml"])
