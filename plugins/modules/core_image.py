@@ -11,7 +11,8 @@ version_added: 0.1.0
 description:
   - Builds an image out of a wheelhouse, which M(airstack.backbone.core_wheelhouse) makes, and the files that the filter
     P(airstack.backbone.core_image_context#filter) renders. Nothing is downloaded but, with O(network), packages of the system.
-  - An image says in a label what it was made of, and one of the same is not built again. Should it be, its digest may be another.
+  - An image says in a label what it was made of, and one of the same is not built again. Should it be, on the same base and by
+    the same version of the builder, it is the same image.
   - Several runs on one host wait for each other.
 extends_documentation_fragment:
   - airstack.backbone.attributes

@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from typing import Any
 import pytest
 import yaml
 
+from ansible_collections.airstack.backbone.tests.image import containers
 from ansible_collections.airstack.backbone.tests.unit import needs
 from ansible_collections.airstack.backbone.tests.unit.services import image_registry
 
@@ -69,10 +69,7 @@ class Controller:
             '[tool.uv.build-backend]\nmodule-root = ""\n',
             encoding="utf-8",
         )
-        (folder / "containers.conf").write_text(
-            '[containers]\ndefault_ulimits = ["nofile=8192:8192", "nproc=8192:8192"]\n[engine]\nruntime = "runc"\n',
-            encoding="utf-8",
-        )
+        self.environment = containers.settings(folder)
         for environment in ("acceptance", "prod"):
             (folder / environment).mkdir()
             (folder / environment / "hosts.json").write_text(json.dumps(INVENTORY), encoding="utf-8")
@@ -91,11 +88,7 @@ class Controller:
                 *("-i", self.folder / environment, "-e", json.dumps(given), *options),
             ],
             cwd=ROOT,
-            env={
-                **os.environ,
-                "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
-                "CONTAINERS_CONF": str(self.folder / "containers.conf"),
-            },
+            env={**self.environment, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")},
             check=False,
             capture_output=True,
             text=True,
@@ -110,10 +103,7 @@ class Controller:
         return lock
 
     def podman(self, *arguments: str) -> str:
-        environment = {**os.environ, "CONTAINERS_CONF": str(self.folder / "containers.conf")}
-        said = subprocess.run(["podman", *arguments], env=environment, check=False, capture_output=True, text=True)
-        assert said.returncode == 0, said.stdout + said.stderr
-        return said.stdout.strip()
+        return containers.podman(self.environment, *arguments)
 
     def run(self, *command: str, user: str = "50000:0") -> str:
         return self.podman("run", "--rm", *SEALED, "--user", user, self.image()["Names"][0], *command)

@@ -4,6 +4,8 @@
 set -eu
 umask 022
 export UV_OFFLINE=1 UV_NO_CONFIG=1 UV_NO_CACHE=1 UV_LINK_MODE=copy UV_NO_PROGRESS=1 UV_PYTHON_DOWNLOADS=never
+# What uv notes of an installation has the time of the wheel's file in it.
+export UV_NO_INSTALLER_METADATA=1
 export PYTHONDONTWRITEBYTECODE=1
 python=/opt/airflow/bin/python
 
