@@ -27,6 +27,11 @@ options:
     description: Whether the registry speaks TLS.
     type: bool
     default: true
+  ca_path:
+    description:
+      - The file with the certificates of all authorities that sign for the registry, and for its token server where it has one.
+      - When left out, the system's are trusted.
+    type: path
   username:
     description:
       - Who pushes. When left out, the builder's own credentials hold, and the registry is asked without any what it has.
@@ -71,6 +76,7 @@ reference:
   sample: registry.example.com/data/airflow@sha256:0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0
 """
 
+import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -78,14 +84,13 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.airstack.backbone.plugins.module_utils._core import registry
-from ansible_collections.airstack.backbone.plugins.module_utils._core.asking import ask
+from ansible_collections.airstack.backbone.plugins.module_utils._core import asking, registry
 from ansible_collections.airstack.backbone.plugins.module_utils._core.builder import Builder
 from ansible_collections.airstack.backbone.plugins.module_utils._core.errors import CoreError, reason
 
 
 def push(builder: Builder, place: registry.Repository, parameters: Mapping[str, Any]) -> None:
-    """Push the image, with credentials in a file."""
+    """Push the image, with credentials in a file, and trust in a directory."""
     with tempfile.TemporaryDirectory() as scratch:
         options = [f"--tls-verify={str(parameters['tls']).lower()}"]
         if parameters["username"]:
@@ -95,6 +100,11 @@ def push(builder: Builder, place: registry.Repository, parameters: Mapping[str, 
                 registry.credentials(place, parameters["username"], parameters["password"]), encoding="utf-8"
             )
             options += ["--authfile", str(file)]
+        if parameters["ca_path"]:
+            trusted = Path(scratch) / "trusted"
+            trusted.mkdir()
+            shutil.copyfile(parameters["ca_path"], trusted / "ca.crt")
+            options += ["--cert-dir", str(trusted)]
         builder.run(f"push {parameters['reference']}", "push", "--quiet", *options, parameters["reference"])
 
 
@@ -103,17 +113,12 @@ def main() -> None:
         argument_spec={
             "reference": {"type": "str", "required": True},
             "builder": {"type": "str", "default": "podman", "choices": ["podman"]},
-            "tls": {"type": "bool", "default": True},
-            "username": {"type": "str"},
-            "password": {"type": "str", "no_log": True},
+            **asking.ARGUMENTS,
         },
         supports_check_mode=True,
     )
     name, _colon, tag = module.params["reference"].rpartition(":")
     builder = Builder(module, module.params["builder"])
-    server = registry.Registry(
-        ask, tls=module.params["tls"], username=module.params["username"], password=module.params["password"]
-    )
     result: dict[str, Any] = {"changed": False}
     before: registry.Manifest | None = None
     try:
@@ -123,6 +128,7 @@ def main() -> None:
                 f"{module.params['reference']} names no registry. Say in airflow_core_image where images are kept, such as"
                 " registry.example.com/data/airflow."
             )
+        server = asking.registry(module.params)
         image = builder.image(module.params["reference"]) if builder.path else None
         if image is None:
             raise CoreError(

@@ -26,6 +26,11 @@ options:
     description: Whether the registry speaks TLS.
     type: bool
     default: true
+  ca_path:
+    description:
+      - The file with the certificates of all authorities that sign for the registry, and for its token server where it has one.
+      - When left out, the system's are trusted.
+    type: path
   username:
     description: Who asks.
     type: str
@@ -61,8 +66,7 @@ image:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.airstack.backbone.plugins.module_utils._core import registry
-from ansible_collections.airstack.backbone.plugins.module_utils._core.asking import ask
+from ansible_collections.airstack.backbone.plugins.module_utils._core import asking, registry
 from ansible_collections.airstack.backbone.plugins.module_utils._core.errors import CoreError
 
 
@@ -71,17 +75,13 @@ def main() -> None:
         argument_spec={
             "repository": {"type": "str", "required": True},
             "name": {"type": "str", "required": True},
-            "tls": {"type": "bool", "default": True},
-            "username": {"type": "str"},
-            "password": {"type": "str", "no_log": True},
+            **asking.ARGUMENTS,
         },
         supports_check_mode=True,
     )
     parameters = module.params
-    server = registry.Registry(
-        ask, tls=parameters["tls"], username=parameters["username"], password=parameters["password"]
-    )
     try:
+        server = asking.registry(parameters)
         place = registry.repository(parameters["repository"])
         if place is None:
             raise CoreError(f"{parameters['repository']} names no registry, as registry.example.com/data/airflow does.")

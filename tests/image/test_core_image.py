@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,7 +22,9 @@ import yaml
 
 from ansible_collections.airstack.backbone.tests.image import containers
 from ansible_collections.airstack.backbone.tests.unit import needs
+from ansible_collections.airstack.backbone.tests.unit.pipelines.running import committed, git
 from ansible_collections.airstack.backbone.tests.unit.services import image_registry
+from ansible_collections.airstack.backbone.tests.unit.services.certificates import Authority
 
 ROOT = Path(__file__).parents[2]
 CACHE = ROOT / ".cache" / "core-image"
@@ -38,12 +41,28 @@ INVENTORY = {
         "vars": {
             "airflow_dag_sources": [{"name": "etl", "path": "/dags/etl", "queues": ["etl"]}],
             "airflow_worker_pools": [{"name": "etl", "queues": ["etl"]}],
-            "airflow_core_registry_tls": False,
             "airflow_core_image_base": "mmdebstrap:bookworm",
             "airflow_core_image_directory": str(CACHE),
         },
     }
 }
+
+DAG = """\
+import pendulum
+from airflow.sdk import dag, task
+
+
+@dag(schedule=None, start_date=pendulum.datetime(2026, 1, 1))
+def etl_orders():
+    @task(queue="etl")
+    def load():
+        pass
+
+    load()
+
+
+etl_orders()
+"""
 
 pytestmark = [
     needs.root,
@@ -56,10 +75,11 @@ pytestmark = [
 class Controller:
     """A folder with inventories, a team's package, and settings with which podman starts containers in a container."""
 
-    def __init__(self, folder: Path, registry: str) -> None:
+    def __init__(self, folder: Path, registry: str, ca: Path) -> None:
         self.folder = folder
         self.repository = f"{registry}/airstack-test-core"
         self.sbom = folder / "acceptance" / ".core.sbom.json"
+        self._ca = ca
         self._hooks = folder / "hooks"
         (self._hooks / "team_hooks").mkdir(parents=True)
         (self._hooks / "team_hooks" / "__init__.py").write_text('"""Ours."""\n', encoding="utf-8")
@@ -79,6 +99,9 @@ class Controller:
         given = {
             "airflow_environment": environment,
             "airflow_core_image": self.repository,
+            "airflow_core_registry_ca": str(self._ca),
+            "airflow_core_registry_username": image_registry.USER,
+            "airflow_secret_registry": image_registry.PASSWORD,
             "airflow_core_packages": [{"path": str(self._hooks)}],
             **variables,
         }
@@ -105,6 +128,16 @@ class Controller:
     def podman(self, *arguments: str) -> str:
         return containers.podman(self.environment, *arguments)
 
+    def pull(self) -> str:
+        """The image's name by its digest, which podman has had from the registry."""
+        trusted = self.folder / "trusted"
+        trusted.mkdir(exist_ok=True)
+        shutil.copyfile(self._ca, trusted / "ca.crt")
+        name = f"{self.lock()['image']}@{self.lock()['digest']}"
+        user = f"{image_registry.USER}:{image_registry.PASSWORD}"
+        self.podman("pull", "--quiet", "--cert-dir", str(trusted), "--creds", user, name)
+        return name
+
     def run(self, *command: str, user: str = "50000:0") -> str:
         return self.podman("run", "--rm", *SEALED, "--user", user, self.image()["Names"][0], *command)
 
@@ -122,8 +155,9 @@ class Controller:
 
 @pytest.fixture(name="controller", scope="module")
 def controller_with_an_image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Controller]:
-    with image_registry.running(tmp_path_factory.mktemp("registry")) as host:
-        controller = Controller(tmp_path_factory.mktemp("controller"), host)
+    authority = Authority(tmp_path_factory.mktemp("authority"), "authority")
+    with image_registry.running(tmp_path_factory.mktemp("registry"), authority) as host:
+        controller = Controller(tmp_path_factory.mktemp("controller"), host, authority.ca)
         changed, said = controller.core()
         assert changed > 0, said
         yield controller
@@ -201,9 +235,59 @@ def test_the_lock_names_what_the_registry_has(controller: Controller) -> None:
     lock = controller.lock()
     assert (lock["environment"], lock["airflow_version"]) == ("acceptance", "3.3.2")
     assert lock["wheelhouse"] == controller.image()["Labels"]["airstack.core.wheelhouse"]
-    name = f"{lock['image']}@{lock['digest']}"
-    controller.podman("pull", "--quiet", "--tls-verify=false", name)
+    name = controller.pull()
     assert json.loads(controller.podman("image", "inspect", name))[0]["Id"] == controller.image()["Id"]
+
+
+@pytest.fixture(name="dags")
+def repository_of_dags(tmp_path: Path) -> Path:
+    """With a DAG whose task runs where the source's tasks may, and a file that was left behind."""
+    folder = tmp_path / "etl"
+    (folder / "dags").mkdir(parents=True)
+    git(folder, "init", "--quiet", "--initial-branch=main")
+    committed(folder, dags__orders_py=DAG)
+    (folder / "dags" / "left_behind.py").write_text(f"{DAG}raise RuntimeError\n", encoding="utf-8")
+    return folder
+
+
+def judged(controller: Controller, dags: Path, *before: str, name: str = "") -> subprocess.CompletedProcess[str]:
+    """What the gate of a pipeline says, run by a command or as it is."""
+    given = {"DAGS_SOURCE": "etl", "DAGS_SUBDIRECTORY": "dags", "DAGS_QUEUES": "etl", "DAGS_IMAGE": name}
+    script = "/pipelines/dags/gate.sh" if before else str(ROOT / "pipelines" / "dags" / "gate.sh")
+    options = [word for key, value in given.items() for word in ("--env", f"{key}={value}")] if before else []
+    command = [*before, *options, name, "bash", script] if before else [script]
+    environment = {**controller.environment, **given}
+    return subprocess.run(command, cwd=dags, env=environment, check=False, capture_output=True, text=True)
+
+
+def test_the_gate_of_a_pipeline_judges_in_the_image(controller: Controller, dags: Path) -> None:
+    name = controller.pull()
+    done = judged(controller, dags, name=name)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"gate: the core of {name}" in done.stdout
+    assert not (dags / ".airstack" / "core").exists()
+    committed(dags, dags__orders_py=DAG.replace('queue="etl"', 'queue="ml"'))
+    done = judged(controller, dags, name=name)
+    assert done.returncode == 1
+    assert "ml" in done.stdout
+
+
+def test_the_gate_of_a_job_that_runs_in_the_image_needs_no_git(controller: Controller, dags: Path) -> None:
+    """As GitLab has it: any user, who may write to the checkout, which nobody else has worked in."""
+    name = controller.pull()
+    (dags / "dags" / "left_behind.py").unlink()
+    dags.chmod(0o777)
+    mounts = ("--volume", f"{dags}:/build", "--volume", f"{ROOT / 'pipelines'}:/pipelines:ro", "--workdir", "/build")
+    run = ("podman", "run", "--rm", *SEALED, "--user", "12345:0", "--tmpfs", "/tmp", *mounts)
+    done = judged(controller, dags, *run, name=name)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"gate: the core of {name}" in done.stdout
+    (dags / "dags" / "orders.py").write_text(
+        DAG.replace("import pendulum", "import nothing_of_that_name"), encoding="utf-8"
+    )
+    done = judged(controller, dags, *run, name=name)
+    assert done.returncode == 1
+    assert "nothing_of_that_name" in done.stdout
 
 
 def test_production_has_acceptances_image_and_builds_none(controller: Controller) -> None:

@@ -12,7 +12,7 @@ import tarfile
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -20,6 +20,7 @@ from ansible_collections.airstack.backbone.plugins.modules import core_image_pus
 from ansible_collections.airstack.backbone.tests.unit import needs
 from ansible_collections.airstack.backbone.tests.unit.queues.brokers import free_port
 from ansible_collections.airstack.backbone.tests.unit.services import image_registry
+from ansible_collections.airstack.backbone.tests.unit.services.certificates import Authority
 
 pytestmark = [needs.root, needs.podman, needs.docker_registry]
 
@@ -32,19 +33,23 @@ def registry_of_this_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterat
         yield host
 
 
+Make = Callable[..., str]
+
+
 @pytest.fixture(name="image")
-def image_of_one_file(registry: str, tmp_path: Path) -> Iterator[Callable[[str], str]]:
+def image_of_one_file(registry: str, tmp_path: Path) -> Iterator[Make]:
     """Makes an image of the registry's name with a content."""
-    reference = f"{registry}/data/test-{os.getpid()}-{tmp_path.name[-12:].replace('_', '-')}:1.0".lower()
+    name = f"test-{os.getpid()}-{tmp_path.name[-12:].replace('_', '-')}:1.0".lower()
 
     made: list[str] = []
 
-    def make(content: str) -> str:
+    def make(content: str, host: str = registry) -> str:
         with tarfile.open(tmp_path / "root.tar", "w") as archive:
             member = tarfile.TarInfo("content")
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content.encode()))
         root = str(tmp_path / "root.tar")
+        reference = f"{host}/data/{name}"
         subprocess.run(["podman", "import", "--quiet", root, reference], check=True, capture_output=True)
         look = ["podman", "image", "inspect", "--format", "{{.Id}}", reference]
         made.append(subprocess.run(look, check=True, capture_output=True, text=True).stdout.strip())
@@ -59,9 +64,7 @@ def run_core_image_push(run_module: Any) -> Run:
     return partial(run_module, core_image_push.main, tls=False)
 
 
-def test_an_image_is_pushed_once_and_named_by_its_digest(
-    run: Run, image: Callable[[str], str], run_module: Any
-) -> None:
+def test_an_image_is_pushed_once_and_named_by_its_digest(run: Run, image: Make, run_module: Any) -> None:
     reference = image("one")
     foreseen = run(reference=reference, check=True)
     assert foreseen["changed"]
@@ -79,7 +82,7 @@ def test_an_image_is_pushed_once_and_named_by_its_digest(
     assert not run(reference=reference, check=True)["changed"]
 
 
-def test_another_image_of_the_name_is_pushed(run: Run, image: Callable[[str], str]) -> None:
+def test_another_image_of_the_name_is_pushed(run: Run, image: Make) -> None:
     first = run(reference=image("one"))
     second = run(reference=image("two"))
     assert second["changed"]
@@ -96,10 +99,55 @@ def test_a_name_without_a_registry_is_refused(run: Run) -> None:
     assert "names no registry. Say in airflow_core_image" in run(reference="localhost/airflow:1.0")["msg"]
 
 
-def test_a_registry_that_does_not_answer_is_told(run: Run, image: Callable[[str], str]) -> None:
+def test_a_registry_that_does_not_answer_is_told(run: Run, image: Make) -> None:
     reference = image("one")
     other = f"127.0.0.1:{free_port()}/data/airflow:1.0"
     subprocess.run(["podman", "tag", reference, other], check=True)
     said = run(reference=other)["msg"]
     assert "cannot be asked" in said
     assert "airflow_core_registry_tls" in said
+
+
+class Guarded(NamedTuple):
+    """A registry with TLS and a user: its host, and the certificate of its authority."""
+
+    host: str
+    ca: Path
+
+
+@pytest.fixture(name="guarded", scope="module")
+def registry_with_tls_and_a_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
+    folder = tmp_path_factory.mktemp("guarded")
+    authority = Authority(folder, "authority")
+    with image_registry.running(folder, authority) as host:
+        yield Guarded(host, authority.ca)
+
+
+def test_a_registry_with_tls_and_a_user_has_the_image_too(guarded: Guarded, image: Make, run_module: Any) -> None:
+    reference = image("one", guarded.host)
+    known = {"ca_path": str(guarded.ca), "username": image_registry.USER, "password": image_registry.PASSWORD}
+    pushed = run_module(core_image_push.main, reference=reference, **known)
+    assert pushed["changed"], pushed
+    look = partial(run_module, core_registry_info.main, repository=reference.rpartition(":")[0])
+    assert look(name="1.0", **known)["digest"] == pushed["digest"]
+    assert not run_module(core_image_push.main, reference=reference, **known)["changed"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"ca_path": None}, "name the certificate of its authority in airflow_core_registry_ca"),
+        ({"ca_path": "/nowhere/ca.pem"}, "is to be in /nowhere/ca.pem, which cannot be read: No such file"),
+        ({"password": "another"}, "answered 401: authentication required"),
+        ({"username": None, "password": None}, "answered 401: authentication required"),
+        ({"tls": False}, "answered 400"),
+    ],
+)
+def test_a_registry_that_is_not_to_be_had_so_is_told(
+    guarded: Guarded, image: Make, run_module: Any, changes: dict[str, Any], said: str
+) -> None:
+    known = {"ca_path": str(guarded.ca), "username": image_registry.USER, "password": image_registry.PASSWORD}
+    given = {key: value for key, value in {**known, **changes}.items() if value is not None}
+    refused = run_module(core_image_push.main, reference=image("one", guarded.host), **given)
+    assert said in refused["msg"]
+    assert image_registry.PASSWORD not in refused["msg"]
