@@ -25,9 +25,11 @@ def core_image_base(name: str, python: str, *recipe: str) -> dict[str, Any]:
     }
 
 
-def core_image_context(base: str, python: str, system_packages: Sequence[str] = ()) -> dict[str, str]:
-    """The files of a build context."""
-    return image.context(image.Recipe(base, python, system_packages))
+def core_image_context(
+    base: str, python: str, system_packages: Sequence[str] = (), builder: str = "podman"
+) -> dict[str, str]:
+    """The files of a build context. Docker mounts into a step with BuildKit alone, which not every Docker has."""
+    return image.context(image.Recipe(base, python, system_packages, mounts=builder != "docker"))
 
 
 def core_image_trial(requirements: str, imports: Sequence[str], commands: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ description:
   - Builds an image out of a wheelhouse, which M(airstack.backbone.core_wheelhouse) makes, and the files that the filter
     P(airstack.backbone.core_image_context#filter) renders. Nothing is downloaded but, with O(network), packages of the system.
   - An image says in a label what it was made of, and one of the same is not built again. Should it be, on the same base and by
-    the same version of the builder, it is the same image.
+    the same version of podman, it is the same image; Docker's have the time of the day in them.
   - Several runs on one host wait for each other.
 extends_documentation_fragment:
   - airstack.backbone.attributes
@@ -52,7 +52,7 @@ options:
   builder:
     description: The program that builds.
     type: str
-    choices: [podman]
+    choices: [podman, docker]
     default: podman
 attributes:
   check_mode:
@@ -100,7 +100,9 @@ image:
       type: str
       sample: 67691c28c895a33220539caa2cdf8c4a7ad0ef9c0d525a3900ef256cda0f09e1
     digest:
-      description: The hash of its manifest as it is stored here. A registry may store another one of the same image.
+      description:
+        - The hash of its manifest as it is stored here, null where the builder stores none. A registry may store another one of
+          the same image.
       type: str
       sample: sha256:0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0
     created:
@@ -132,7 +134,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.airstack.backbone.plugins.module_utils._core import images, wheelhouses, wheels
-from ansible_collections.airstack.backbone.plugins.module_utils._core.builder import Builder
+from ansible_collections.airstack.backbone.plugins.module_utils._core.builder import BUILDERS, Builder
 from ansible_collections.airstack.backbone.plugins.module_utils._core.errors import CoreError, reason
 from ansible_collections.airstack.backbone.plugins.module_utils._core.lock import locked
 from ansible_collections.airstack.backbone.plugins.module_utils._render import image as rendered
@@ -165,21 +167,21 @@ class Wanted:
                 _share(path, context / rendered.WHEELS / path.name)
             _share(Path(self.parameters["uv"]), context / rendered.UV)
             command = images.build_command(
-                str(builder.path),
+                builder.name,
                 self.reference,
                 folder,
                 self.labels,
                 self.wheelhouse.timestamp,
                 network=self.parameters["network"],
             )
-            builder.run(f"build {self.reference}", *command[1:])
+            builder.run(f"build {self.reference}", *command)
         if self.parameters["trial"]:
             self._try(builder)
 
     def _try(self, builder: Builder) -> None:
-        command = images.trial_command(str(builder.path), self.reference)
+        command = images.trial_command(self.reference)
         try:
-            builder.run(f"use {self.reference}, which is removed", *command[1:], stdin=self.parameters["trial"])
+            builder.run(f"use {self.reference}, which is removed", *command, stdin=self.parameters["trial"])
         except CoreError:
             builder.run(f"remove {self.reference}", "image", "rm", self.reference)
             raise
@@ -203,7 +205,7 @@ def main() -> None:
             "labels": {"type": "dict", "default": {}},
             "trial": {"type": "str"},
             "network": {"type": "bool", "default": False},
-            "builder": {"type": "str", "default": "podman", "choices": ["podman"]},
+            "builder": {"type": "str", "default": "podman", "choices": list(BUILDERS)},
         },
         supports_check_mode=True,
     )

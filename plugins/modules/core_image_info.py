@@ -22,7 +22,7 @@ options:
   builder:
     description: The program that builds.
     type: str
-    choices: [podman]
+    choices: [podman, docker]
     default: podman
   base:
     description: An image to look for.
@@ -84,7 +84,7 @@ images:
       type: str
       sample: 67691c28c895a33220539caa2cdf8c4a7ad0ef9c0d525a3900ef256cda0f09e1
     digest:
-      description: The hash of its manifest as it is stored here.
+      description: The hash of its manifest as it is stored here, null where the builder stores none.
       type: str
       sample: sha256:0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0
     created:
@@ -106,7 +106,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.airstack.backbone.plugins.module_utils._core import images
-from ansible_collections.airstack.backbone.plugins.module_utils._core.builder import Builder
+from ansible_collections.airstack.backbone.plugins.module_utils._core.builder import BUILDERS, Builder
 from ansible_collections.airstack.backbone.plugins.module_utils._core.errors import CoreError
 
 
@@ -114,7 +114,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "name": {"type": "str", "required": True},
-            "builder": {"type": "str", "default": "podman", "choices": ["podman"]},
+            "builder": {"type": "str", "default": "podman", "choices": list(BUILDERS)},
             "base": {"type": "str"},
         },
         supports_check_mode=True,

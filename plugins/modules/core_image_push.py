@@ -11,6 +11,8 @@ version_added: 0.1.0
 description:
   - Pushes an image of this host to the repository that its name tells, unless the registry has it under this tag already, and
     returns the digest that names it there for good.
+  - Docker's daemon has its own settings of which registries it trusts, C(insecure-registries) and C(/etc/docker/certs.d). O(tls)
+    and O(ca_path) are then for the question alone whether the registry has the image.
 extends_documentation_fragment:
   - airstack.backbone.attributes
 options:
@@ -21,7 +23,7 @@ options:
   builder:
     description: The program that built it.
     type: str
-    choices: [podman]
+    choices: [podman, docker]
     default: podman
   tls:
     description: Whether the registry speaks TLS.
@@ -85,34 +87,50 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.airstack.backbone.plugins.module_utils._core import asking, registry
-from ansible_collections.airstack.backbone.plugins.module_utils._core.builder import Builder
+from ansible_collections.airstack.backbone.plugins.module_utils._core.builder import BUILDERS, Builder
 from ansible_collections.airstack.backbone.plugins.module_utils._core.errors import CoreError, reason
 
 
 def push(builder: Builder, place: registry.Repository, parameters: Mapping[str, Any]) -> None:
     """Push the image, with credentials in a file, and trust in a directory."""
-    with tempfile.TemporaryDirectory() as scratch:
-        options = [f"--tls-verify={str(parameters['tls']).lower()}"]
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder)
         if parameters["username"]:
-            file = Path(scratch) / "auth.json"
+            file = scratch / "config.json"
             file.touch(0o600)
             file.write_text(
                 registry.credentials(place, parameters["username"], parameters["password"]), encoding="utf-8"
             )
-            options += ["--authfile", str(file)]
         if parameters["ca_path"]:
-            trusted = Path(scratch) / "trusted"
-            trusted.mkdir()
-            shutil.copyfile(parameters["ca_path"], trusted / "ca.crt")
-            options += ["--cert-dir", str(trusted)]
-        builder.run(f"push {parameters['reference']}", "push", "--quiet", *options, parameters["reference"])
+            (scratch / "trusted").mkdir()
+            shutil.copyfile(parameters["ca_path"], scratch / "trusted" / "ca.crt")
+        builder.run(f"push {parameters['reference']}", *_COMMANDS[builder.name](scratch, parameters))
+
+
+def _podman(scratch: Path, parameters: Mapping[str, Any]) -> list[str]:
+    credentials, trusted = scratch / "config.json", scratch / "trusted"
+    return [
+        *("push", "--quiet", f"--tls-verify={str(parameters['tls']).lower()}"),
+        *(["--authfile", str(credentials)] if credentials.exists() else []),
+        *(["--cert-dir", str(trusted)] if trusted.exists() else []),
+        parameters["reference"],
+    ]
+
+
+def _docker(scratch: Path, parameters: Mapping[str, Any]) -> list[str]:
+    """Its daemon pushes, whose own settings say what it trusts."""
+    credentials = ["--config", str(scratch)] if (scratch / "config.json").exists() else []
+    return [*credentials, "push", "--quiet", parameters["reference"]]
+
+
+_COMMANDS = {"podman": _podman, "docker": _docker}
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "reference": {"type": "str", "required": True},
-            "builder": {"type": "str", "default": "podman", "choices": ["podman"]},
+            "builder": {"type": "str", "default": "podman", "choices": list(BUILDERS)},
             **asking.ARGUMENTS,
         },
         supports_check_mode=True,
@@ -135,11 +153,11 @@ def main() -> None:
                 f"{module.params['reference']} is not on this host; build it first, with {module.params['builder']}."
             )
         before = after = server.manifest(place, tag)
-        result["changed"] = before is None or before.image != image.id
+        result["changed"] = before is None or not before.is_image(image.id)
         if result["changed"] and not module.check_mode:
             push(builder, place, module.params)
             after = server.manifest(place, tag)
-            if after is None or after.image != image.id:
+            if after is None or not after.is_image(image.id):
                 raise CoreError(
                     f"{module.params['reference']} was pushed, and {place.host} has {'another image' if after else 'none'} of"
                     " that name now. Somebody else may have pushed to it; run this again."

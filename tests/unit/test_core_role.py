@@ -14,7 +14,7 @@ import pytest
 from ansible_collections.airstack.backbone.tests.unit.services.role_runs import Deployer
 
 PLAN = {"airflow_version": "3.3.2", "platform": "systemd", "environment": "prod"}
-BUILDERS = ("podman", "mmdebstrap")
+BUILDERS = ("podman", "docker", "mmdebstrap")
 
 
 def deployer(folder: Path, tasks: list[dict[str, Any]], **environment: str) -> Deployer:
@@ -80,6 +80,17 @@ def test_all_that_keeps_an_image_from_being_built_is_said_at_once(build: Deploye
     assert "There is no pip to download wheels with: /nowhere/python3 cannot be run" in said
     assert "mmdebstrap:bookworm is made by mmdebstrap, which is not on this host" in said
     assert not (tmp_path / "core").exists()
+
+
+def test_docker_builds_on_no_base_that_is_made(build: Deployer, tmp_path: Path) -> None:
+    run = build(**described(tmp_path, airflow_core_image_base="mmdebstrap:trixie", airflow_core_image_builder="docker"))
+    said = " ".join(run.said.split())
+    assert (run.failed, run.changed) == (1, 0)
+    assert (
+        "docker is not on this host's PATH. Install it, on Debian: apt-get install --no-install-recommends docker.io"
+        in said
+    )
+    assert "mmdebstrap:trixie is made for podman, and airflow_core_image_builder is docker" in said
 
 
 def test_check_mode_foresees_an_image_on_a_bare_host(build: Deployer, tmp_path: Path) -> None:

@@ -10,11 +10,20 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.airstack.backbone.plugins.module_utils._core import images
 from ansible_collections.airstack.backbone.plugins.module_utils._core.uv import run
 
+BUILDERS = ("podman", "docker")
+
+_VERSION = {"podman": "{{.Client.Version}}", "docker": "{{.Server.Version}}"}
+"""Docker's client is nothing without its server."""
+
+_ENVIRONMENT = {"BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
+"""Without it, what Docker pushes is no image but a list of one and of a note on how it was made, with the time."""
+
 
 class Builder:
-    """A builder. Public attribute `path`: where it is; None where the host has none of that name."""
+    """A builder. Public attributes `name`, and `path`: where it is; None where the host has none of that name."""
 
     def __init__(self, module: AnsibleModule, name: str) -> None:
+        self.name = name
         self.path: str | None = module.get_bin_path(name)
         self._module = module
 
@@ -23,7 +32,7 @@ class Builder:
 
         :raises CoreError: it does not run
         """
-        return self.run("tell its version", "--version").strip().rsplit(" ", 1)[-1]
+        return self.run("tell its version", "version", "--format", _VERSION[self.name]).strip()
 
     def image(self, name: str) -> images.Image | None:
         """An image of this host; None where there is none of this name."""
@@ -44,4 +53,4 @@ class Builder:
 
         :raises CoreError: it failed
         """
-        return run(self._module, purpose, [str(self.path), *arguments], {}, stdin)
+        return run(self._module, purpose, [str(self.path), *arguments], _ENVIRONMENT, stdin)

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any, NamedTuple
 
+from ansible_collections.airstack.backbone.plugins.module_utils._render.image import SCRATCH
+
 INPUTS = "airstack.core.inputs"
 """The label with a hash over all that an image is made of."""
 
@@ -51,24 +53,26 @@ def all_labels(labels: Mapping[str, str], wheelhouse: str, timestamp: int, asked
 
 
 def build_command(
-    program: str, name: str, context: str, labels: Mapping[str, str], timestamp: int, *, network: bool
+    builder: str, name: str, context: str, labels: Mapping[str, str], timestamp: int, *, network: bool
 ) -> list[str]:
-    """How podman is asked for an image.
+    """What a builder is asked for an image with.
 
-    Its cache does not see what is mounted into a step, so it is not used. One layer, since nothing would share others.
+    podman's cache does not see what is mounted into a step, and Docker's would keep the wheels, so it is not used. podman makes
+    one layer, since nothing would share others, and gives it a time; Docker has no such option without BuildKit's newest.
     """
+    own = {"podman": ["--layers=false", "--timestamp", str(timestamp)], "docker": ["--force-rm"]}
     return [
-        *(program, "build", "--no-cache", "--layers=false", "--timestamp", str(timestamp)),
+        *("build", "--no-cache", *own[builder]),
         *("--network", "default" if network else "none"),
         *(option for key, value in sorted(labels.items()) for option in ("--label", f"{key}={value}")),
         *("--tag", name, "--file", f"{context}/Containerfile", context),
     ]
 
 
-def trial_command(program: str, name: str) -> list[str]:
-    """How podman is asked to let an image run the program that comes on standard input, in as little as it may need."""
+def trial_command(name: str) -> list[str]:
+    """What a builder is asked with to let an image run the program that comes on standard input, in as little as it may need."""
     return [
-        *(program, "run", "--rm", "--interactive", "--read-only", "--cap-drop", "all", "--network", "none"),
+        *("run", "--rm", "--interactive", "--read-only", "--tmpfs", SCRATCH, "--cap-drop", "all", "--network", "none"),
         *("--security-opt", "no-new-privileges", "--user", ANYBODY, name, "python", "-"),
     ]
 

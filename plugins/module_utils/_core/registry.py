@@ -49,6 +49,10 @@ class Manifest(NamedTuple):
     digest: str
     image: str
 
+    def is_image(self, identity: str) -> bool:
+        """Whether it is that of an image of a host. Docker with containerd's store names an image by its manifest."""
+        return identity in (self.image, self.digest.removeprefix("sha256:"))
+
 
 def repository(text: str) -> Repository | None:
     """The repository that a name tells; None where that names no registry, so that the image stays on its host."""

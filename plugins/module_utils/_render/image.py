@@ -46,12 +46,14 @@ class Recipe:
     """How an image is built.
 
     base: an image that has the Python. system_packages: of Debian, installed unless the base has them; none: the build
-    needs no network.
+    needs no network. mounts: whether a step may have the context mounted, which saves a copy; else it is copied into a
+    stage that goes again.
     """
 
     base: str
     python: str
     system_packages: Sequence[str]
+    mounts: bool = True
 
 
 def context(recipe: Recipe) -> dict[str, str]:
@@ -67,9 +69,11 @@ def _containerfile(recipe: Recipe) -> str:
     # Without a step of its own, the stage would be the base itself, which podman removes as one that nobody needs any more.
     packages = _system_packages(recipe.system_packages)
     base = "base" if packages else recipe.base
+    copied = f"COPY . {_CONTEXT}\nRUN"
+    mounted = f"RUN --mount=type=bind,source=.,target={_CONTEXT}"
     stages = [
         *([[f"FROM {recipe.base} AS base", *packages]] if packages else []),
-        [f"FROM {base} AS build", f"RUN --mount=type=bind,source=.,target={_CONTEXT} sh {_CONTEXT}/{INSTALL}"],
+        [f"FROM {base} AS build", f"{mounted if recipe.mounts else copied} sh {_CONTEXT}/{INSTALL}"],
         [
             f"FROM {base}",
             f"COPY --from=build {CORE} {CORE}",

@@ -22,6 +22,7 @@ from ansible_collections.airstack.backbone.plugins.module_utils._core import whe
 from ansible_collections.airstack.backbone.tests.unit.render import golden_files
 
 PULLED = core_image_context("docker.io/library/python:3.12-slim-bookworm", "3.12", ["ca-certificates", "dumb-init"])
+COPIED = core_image_context("docker.io/library/python:3.12-slim-bookworm", "3.12", builder="docker")
 MADE = core_image_context("localhost/airstack-core-base:bookworm-0123456789ab", "3.11")
 
 
@@ -37,12 +38,19 @@ def test_the_last_layer_has_what_was_installed_and_no_step_of_its_own() -> None:
     assert not any(line.startswith("RUN") for line in last)
 
 
+def test_what_is_copied_is_in_a_stage_that_goes_again() -> None:
+    assert "--mount" not in COPIED["Containerfile"]
+    build, last = COPIED["Containerfile"].split("FROM ")[1:]
+    assert build.splitlines()[1:3] == ["COPY . /context", "RUN sh /context/install.sh"]
+    assert "/context" not in last
+
+
 def test_a_base_that_is_made_needs_no_package() -> None:
     assert "apt-get" in PULLED["Containerfile"]
     assert "apt-get" not in MADE["Containerfile"]
 
 
-@pytest.mark.parametrize("made", [PULLED, MADE])
+@pytest.mark.parametrize("made", [PULLED, MADE, COPIED])
 def test_the_script_is_one_for_any_shell(made: dict[str, str]) -> None:
     checked = subprocess.run(["sh", "-n"], input=made["install.sh"], check=False, capture_output=True, text=True)
     assert checked.returncode == 0, checked.stderr

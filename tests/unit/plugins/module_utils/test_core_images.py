@@ -75,6 +75,12 @@ def test_a_build_reaches_the_network_only_for_packages_of_the_system(network: bo
     assert command[command.index("--label") + 1] == "x=y z"
 
 
+def test_docker_is_asked_for_nothing_that_it_has_not() -> None:
+    command = images.build_command("docker", "a:b", "/context", {}, 5, network=False)
+    assert not {"--timestamp", "--layers=false"} & set(command)
+    assert command[:3] == ["build", "--no-cache", "--force-rm"]
+
+
 def test_labels_say_what_an_image_is() -> None:
     labels = images.all_labels({"a": "b"}, "hash", 1789603200, "inputs")
     assert labels == {
