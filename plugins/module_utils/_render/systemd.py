@@ -7,19 +7,17 @@ Pure: the result is text, in the form that the module ``airstack.backbone.file_s
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from . import hardening
+from . import configuration, hardening
+from .configuration import HEADER, ROUTING, Component, Places
 
-Component = Mapping[str, Any]
 Entries = Sequence[tuple[str, str]]
 
-CONFIGURATION = "/etc/airflow"
+CONFIGURATION = configuration.FOLDER
 CREDENTIALS = f"{CONFIGURATION}/credentials"
-ROUTING = f"{CONFIGURATION}/routing.json"
 STATE = "/var/lib/airflow"
 LOGS = "/var/log/airflow"
 RUNTIME = "/run/airflow"
@@ -35,8 +33,6 @@ RELOAD = "daemon-reload"
 
 RETRY = 10
 """Seconds until a component that ended, or whose DAG storage is not there, tries again."""
-
-HEADER = "# Managed by Ansible (airstack.backbone). What is changed here is lost in the next run."
 
 WAIT = (
     'for path; do [ -e "$$path" ] && continue; echo "<3>$$path is not there: is the DAG storage mounted?'
@@ -74,6 +70,17 @@ class Place:
 def unit_name(component: Component) -> str:
     """The name of a component's unit."""
     return f"airflow-{component['name']}.service"
+
+
+def _places(component: Component) -> Places:
+    name = component["name"]
+    return Places(
+        files=f"{CONFIGURATION}/{name}",
+        credentials=f"/run/credentials/{unit_name(component)}",
+        copies=f"{RUNTIME}/{name}",
+        state=f"{STATE}/{name}",
+        logs=f"{LOGS}/{component['logs']}",
+    )
 
 
 def file_set(
@@ -121,7 +128,7 @@ def queue_files(components: Iterable[Component], routing: Mapping[str, Any]) -> 
 
 def routing_file(routing: Mapping[str, Any]) -> dict[str, Any]:
     """What the queue policy inside Airflow reads, whenever it changes."""
-    return _file(ROUTING, json.dumps(routing, indent=1, sort_keys=True) + "\n", [])
+    return _file(ROUTING, configuration.routing(routing), [])
 
 
 def _queues(component: Component) -> list[dict[str, Any]]:
@@ -147,11 +154,13 @@ UNIT_PATTERNS = [
 
 def _files(component: Component, place: Place) -> list[dict[str, Any]]:
     name, unit = component["name"], unit_name(component)
-    folder = f"{CONFIGURATION}/{name}"
-    texts = {"airflow.cfg": configuration(component), **component["files"]}
+    places = _places(component)
     return [
         _file(f"{UNITS}/{unit}", service(component, place), [RELOAD, unit]),
-        *(_file(f"{folder}/{file}", text, [unit], group=USER, mode="0640") for file, text in texts.items()),
+        *(
+            _file(f"{places.files}/{file}", text, [unit], group=USER, mode="0640")
+            for file, text in configuration.files(component, places).items()
+        ),
         *_queues(component),
         *(
             {
@@ -211,40 +220,6 @@ def _read(component: Component) -> list[str]:
     ]
 
 
-def configuration(component: Component) -> str:
-    """airflow.cfg of a component: no secret is in it, only commands that print one."""
-    sections: dict[str, dict[str, str]] = {}
-    for layer in (component["settings"], _places(component)):
-        for section, keys in layer.items():
-            sections.setdefault(section, {}).update(keys)
-    for setting, credential in component["secret_settings"].items():
-        section, key = setting.split(".")
-        sections.setdefault(section, {})[f"{key}_cmd"] = f"cat {_credential_path(component, credential)}"
-    lines = [HEADER]
-    for section, keys in sorted(sections.items()):
-        lines += ["", f"[{section}]", *(f"{key} = {value.replace('%', '%%')}" for key, value in sorted(keys.items()))]
-    return "\n".join(lines) + "\n"
-
-
-def _places(component: Component) -> dict[str, dict[str, str]]:
-    """The settings that say where a component keeps its files; _model.settings.PLACES keeps users from giving them."""
-    logs = f"{LOGS}/{component['logs']}"
-    copied: dict[str, dict[str, str]] = {}
-    for setting, credential in component["copied_credentials"].items():
-        section, key = setting.split(".")
-        copied.setdefault(section, {})[key] = _copy_path(component, credential)
-    return {
-        **copied,
-        "dag_processor": {"dag_bundle_storage_path": f"{STATE}/{component['name']}/bundles"},
-        "logging": {
-            "base_log_folder": logs,
-            "dag_processor_child_process_log_directory": f"{logs}/sources",
-            "file_task_handler_new_file_permissions": "0o640",
-            "file_task_handler_new_folder_permissions": "0o750",
-        },
-    }
-
-
 def target(components: Iterable[Component], place: Place) -> str:
     """The target that holds a host's components together."""
     units = [unit_name(component) for component in components if not component["once"]]
@@ -262,7 +237,9 @@ def target(components: Iterable[Component], place: Place) -> str:
 def service(component: Component, place: Place) -> str:
     """A component's unit file."""
     program = f"{place.core}/bin/{component['program']}"
-    arguments = [_argument(word, component, place) for word in component["command"]]
+    arguments = [
+        configuration.argument(word, component, _places(component), place.name) for word in component["command"]
+    ]
     stays = [("Restart", "always"), ("RestartSec", str(RETRY)), ("KillMode", "mixed"), ("OOMPolicy", "continue")]
     return _text(
         {
@@ -327,21 +304,12 @@ def _identity(name: str, logs: str) -> Entries:
 
 
 def _environment(component: Component) -> Entries:
-    name = component["name"]
+    places = _places(component)
     variables = {
-        "AIRFLOW_CONFIG": f"{CONFIGURATION}/{name}/airflow.cfg",
-        "AIRFLOW_HOME": f"{STATE}/{name}",
-        "HOME": f"{STATE}/{name}",
-        "PYTHONUNBUFFERED": "1",
-        **component["environment"],
+        **configuration.environment(component, places),
+        "AIRFLOW_HOME": places.state,
+        "HOME": places.state,
     }
-    for variable, source in component["environment_files"].items():
-        if "credential" in source:
-            variables[variable] = _credential_path(component, source["credential"])
-        else:
-            variables[variable] = f"{CONFIGURATION}/{name}/{source['file']}"
-    for variable, credential in component["secret_commands"].items():
-        variables[variable] = f"cat {_credential_path(component, credential)}"
     files = [("EnvironmentFile", _queues_path(component))] if component["queues"] else []
     return [*(("Environment", _word(f"{variable}={value}")) for variable, value in sorted(variables.items())), *files]
 
@@ -353,8 +321,9 @@ def _credentials(component: Component) -> Entries:
 
 def _copies(component: Component) -> Entries:
     """Copies that the component may open for writing, in memory and for as long as its unit runs."""
+    places = _places(component)
     copied = [
-        f"{_credential_path(component, credential)} {_copy_path(component, credential)}"
+        f"{places.credential(credential)} {places.copy(credential)}"
         for credential in component["copied_credentials"].values()
     ]
     if not copied:
@@ -364,10 +333,6 @@ def _copies(component: Component) -> Entries:
         ("RuntimeDirectoryMode", "0700"),
         *(("ExecStartPre", f"/usr/bin/install --mode=0600 {paths}") for paths in copied),
     ]
-
-
-def _copy_path(component: Component, credential: str) -> str:
-    return f"{RUNTIME}/{component['name']}/{credential}"
 
 
 def _dag_storage(component: Component, place: Place) -> Entries:
@@ -381,17 +346,6 @@ def _dag_storage(component: Component, place: Place) -> Entries:
         *(("BindReadOnlyPaths", f"-{path}") for path in needed),
         ("ExecStartPre", " ".join(["/bin/sh", "-c", f"'{WAIT}'", "wait", *needed])),
     ]
-
-
-def _argument(word: str, component: Component, place: Place) -> str:
-    word = word.replace("{host}", place.name)
-    for credential in component["credentials"]:
-        word = word.replace(f"{{credential:{credential}}}", _credential_path(component, credential))
-    return word
-
-
-def _credential_path(component: Component, credential: str) -> str:
-    return f"/run/credentials/{unit_name(component)}/{credential}"
 
 
 def _command_word(text: str) -> str:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.airstack.backbone.plugins.filter.components import component_files, component_units
 from ansible_collections.airstack.backbone.plugins.module_utils._model import components
-from ansible_collections.airstack.backbone.plugins.module_utils._render import systemd
+from ansible_collections.airstack.backbone.plugins.module_utils._render import configuration, systemd
 from ansible_collections.airstack.backbone.tests.unit import needs
 from ansible_collections.airstack.backbone.tests.unit.render import golden_files
 
@@ -181,7 +181,7 @@ def test_mount_units_agree_with_systemd_escape(path: str) -> None:
 def test_configuration_survives_the_parser_that_airflow_uses(planned: Any, endpoints: Any) -> None:
     for component in components.model(planned, endpoints):
         parser = configparser.ConfigParser()
-        parser.read_string(systemd.configuration(component))
+        parser.read_string(configuration.text(component, systemd._places(component)))
         read = {section: dict(parser[section]) for section in parser.sections()}
         for section, keys in component["settings"].items():
             assert {key: read[section][key] for key in keys} == keys
