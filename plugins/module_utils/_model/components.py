@@ -89,14 +89,17 @@ def _setup(plan: Mapping[str, Any], endpoints: Mapping[str, Any]) -> dict[str, A
     if not plan["teams"]:
         files["--admin-password-file"] = "admin_password"
         names["--admin-user"] = plan["api"]["admin_user"]
+    hosts = plan["api"]["hosts"]
+    # Where the platform chooses among nodes, it may be any of them.
+    hosts = hosts if plan["nodes"] else hosts[:1]
     return {
         "name": "setup",
         "kind": "setup",
         "pool": None,
         "team": None,
-        "hosts": plan["api"]["hosts"][:1],
+        "hosts": hosts,
         "replicas": 1,
-        "machines": plan["api"]["hosts"][:1],
+        "machines": hosts[:1],
         "once": True,
         "program": "python",
         "command": [

@@ -22,6 +22,9 @@ CENTRAL = {
 
 CONTROL = "airflow_control"
 
+ITS_ADDRESS = "airflow.utils.net.get_host_ip_address"
+"""The name of a container or a pod is nobody else's to resolve."""
+
 SWARM = "airflow_swarm"
 """The nodes of a Swarm, the first of which is a manager."""
 
@@ -44,6 +47,7 @@ class Platform:
     machines: what ``{host}`` stands for in each of a component's processes, from its name, hosts and replicas.
     api_name: by what name or address other components reach the API server.
     entrance: the address at which people do; None: the same.
+    hostname_callable: what Airflow calls for the name of a machine that others reach; None: its own, the machine's full name.
     """
 
     problems: Callable[[Description, Inventory], list[Problem]]
@@ -52,6 +56,7 @@ class Platform:
     machines: Callable[[str, Sequence[str], int], list[str]]
     api_name: Callable[[Inventory, Sequence[str]], str]
     entrance: Callable[[Inventory], str | None]
+    hostname_callable: str | None = None
     has_hosts: bool = True
 
     def hosts(self, inventory: Inventory, *groups: str) -> list[str]:
@@ -168,6 +173,7 @@ PLATFORMS: dict[str, Platform] = {
         api_name=lambda _inventory, _hosts: API_NAME,
         # A published port is every node's.
         entrance=lambda inventory: inventory.address(inventory.hosts(SWARM)[0]),
+        hostname_callable=ITS_ADDRESS,
     ),
     "kubernetes": Platform(
         problems=lambda _described, _inventory: [],
@@ -177,6 +183,7 @@ PLATFORMS: dict[str, Platform] = {
         machines=lambda name, _hosts, replicas: [f"{name}-{pod}" for pod in range(replicas)],
         api_name=lambda _inventory, _hosts: API_NAME,
         entrance=lambda _inventory: None,
+        hostname_callable=ITS_ADDRESS,
         has_hosts=False,
     ),
 }

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from . import teams, timeouts
+from . import placement, teams, timeouts
 from .log_store import CONNECTION
 from .ports import SCHEDULER_HEALTH_PORT, TRIGGERER_LOG_PORT, WORKER_LOG_PORT
 from .problems import NOT_SHOWN, Problem
@@ -58,7 +58,15 @@ def of(kind: str, pool: Mapping[str, Any] | None, plan: Mapping[str, Any], endpo
 
 
 def _defaults(kind: str, plan: Mapping[str, Any]) -> Settings:
-    broker = plan["broker"]
+    return merged(_of_platform(plan["platform"]), _of_broker(kind, plan["broker"]))
+
+
+def _of_platform(platform: str) -> Settings:
+    callable_name = placement.PLATFORMS[platform].hostname_callable
+    return {"core": {"hostname_callable": callable_name}} if callable_name else {}
+
+
+def _of_broker(kind: str, broker: Mapping[str, Any]) -> Settings:
     if kind == "scheduler" and (len(broker["nodes"]) > 1 or broker["kind"] == "sqs"):
         return {"celery": {"operation_timeout": str(PUBLISH_TIMEOUT)}}
     if kind in ("scheduler", "worker") and not broker["nodes"] and broker["scheme"] in ENCRYPTED:
