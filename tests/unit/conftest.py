@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-WAITING = ("services", "queues")
+WAITING = ("services", "queues", "swarm")
 """Folders whose tests wait more than they compute, for servers that start, fail over and time out."""
 
 

@@ -24,6 +24,14 @@ HAS_RABBITMQ = IS_ROOT and (RABBITMQ / "rabbitmq-server").exists() and bool(shut
 HAS_REDIS = bool(shutil.which("redis-server"))
 
 
+def _is_static(program: str | None) -> bool:
+    """Whether a program runs without any library."""
+    return bool(program) and b"/lib64/ld-linux" not in Path(str(program)).read_bytes()
+
+
+HAS_DOCKER = IS_ROOT and bool(shutil.which("dockerd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"))
+
+
 def _program(name: str, package: str) -> pytest.MarkDecorator:
     return pytest.mark.skipif(not shutil.which(name), reason=f"needs {package}")
 
@@ -36,5 +44,9 @@ docker_registry = _program("docker-registry", "docker-registry")
 dockerd = pytest.mark.skipif(not shutil.which("dockerd", path="/usr/sbin:/usr/bin"), reason="needs docker.io (dockerd)")
 redis = pytest.mark.skipif(not HAS_REDIS, reason="needs redis-server")
 sshd = pytest.mark.skipif(not SSHD, reason="needs openssh-server (sshd)")
+docker_engine = pytest.mark.skipif(
+    not (HAS_DOCKER and _is_static(shutil.which("busybox"))),
+    reason="needs docker.io and busybox-static, and root, who alone makes namespaces",
+)
 systemd_escape = _program("systemd-escape", "systemd-escape")
 rabbitmq = pytest.mark.skipif(not HAS_RABBITMQ, reason="needs rabbitmq-server, and root, for whom its programs are")

@@ -1,0 +1,134 @@
+# Copyright: Contributors to airstack.backbone
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+"""A Docker Engine of its own, with namespaces of its own: nobody else's networks, mounts or processes are within its reach.
+
+When it ends, nothing of it is left but files in its folder.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tarfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+ADDRESS = "10.210.0.1"
+BRIDGE = "10.210.1.1/24"
+POOL = "10.210.128.0/17"
+IMAGE = "tiny:1"
+PROGRAMS = ("cat", "echo", "false", "id", "ls", "sh", "sleep", "touch", "true")
+
+NAMESPACES = ("--net", "--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child", "--mount-proc")
+
+START = f"""\
+set -e
+hostname node1
+ip link set lo up
+ip link add inside type bridge
+ip address add {ADDRESS}/24 dev inside
+ip link set inside up
+ip route add default dev inside
+mount -t tmpfs tmpfs /run
+exec dockerd "$@"
+"""
+
+
+class Docker:
+    """What a person would ask of the Engine. socket: where it listens."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.socket = str(folder / "socket")
+
+    def __call__(self, *words: str) -> str:
+        """What docker prints."""
+        environment = {**os.environ, "DOCKER_HOST": f"unix://{self.socket}", "DOCKER_CONFIG": str(self.folder)}
+        ran = subprocess.run(["docker", *words], env=environment, capture_output=True, text=True, check=False)
+        assert ran.returncode == 0, ran.stderr
+        return ran.stdout.strip()
+
+    def inspect(self, *words: str) -> Any:
+        """What docker prints of something, read."""
+        return json.loads(self(*words))
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[Docker]:
+    """An Engine that has one image, and is no Swarm yet."""
+    docker = Docker(folder)
+    places = {"data-root": "data", "exec-root": "exec", "pidfile": "pid"}
+    options = [
+        *(f"--{option}={folder / name}" for option, name in places.items()),
+        *(f"--host=unix://{docker.socket}", f"--bip={BRIDGE}", "--default-ulimit=nofile=8192:8192"),
+        *(f"--cgroup-parent={group}" for group in [_cgroup()] if group),
+    ]
+    command = ["unshare", *NAMESPACES, "sh", "-c", START, "sh", *options]
+    with (folder / "log").open("w") as log:
+        server = subprocess.Popen(command, stdout=log, stderr=log)
+    try:
+        until = time.monotonic() + 120
+        while not _answers(docker):
+            assert server.poll() is None, (folder / "log").read_text()
+            assert time.monotonic() < until, (folder / "log").read_text()
+            time.sleep(0.2)
+        _import(docker)
+        yield docker
+    finally:
+        _end(server)
+
+
+def _cgroup() -> str | None:
+    """The group that these tests run in, so that containers have no larger share of the machine than they."""
+    lines = Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+    groups = {names: group for _number, names, group in (line.split(":", 2) for line in lines)}
+    group = next((group for names, group in groups.items() if "cpu" in names.split(",")), "/")
+    return group.strip("/") or None
+
+
+def _answers(docker: Docker) -> bool:
+    try:
+        docker("version")
+    except AssertionError:
+        return False
+    return True
+
+
+def _import(docker: Docker) -> None:
+    """The image: one program, which has all the others in it."""
+    archive = docker.folder / "image.tar"
+    with tarfile.open(archive, "w") as image:
+        for name in ("bin", "etc", "run", "proc", "tmp"):
+            folder = tarfile.TarInfo(name)
+            folder.type, folder.mode = tarfile.DIRTYPE, 0o1777 if name == "tmp" else 0o755
+            image.addfile(folder)
+        image.add(Path(shutil.which("busybox") or "").resolve(), "bin/busybox")
+        for name in PROGRAMS:
+            link = tarfile.TarInfo(f"bin/{name}")
+            link.type, link.linkname = tarfile.SYMTYPE, "busybox"
+            image.addfile(link)
+        passwd = tarfile.TarInfo("etc/passwd")
+        text = b"root:x:0:0::/:/bin/sh\n"
+        passwd.size = len(text)
+        image.addfile(passwd, io.BytesIO(text))
+    docker("import", str(archive), IMAGE)
+
+
+def _end(server: subprocess.Popen[bytes]) -> None:
+    """Lets the Engine end its containers, so that nothing of them is left with the kernel."""
+    children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text(encoding="utf-8").split()
+    for child in children:
+        os.kill(int(child), signal.SIGTERM)
+    try:
+        server.wait(60)
+    finally:
+        server.kill()
+        server.wait()
