@@ -1,0 +1,94 @@
+# Copyright: Contributors to airstack.backbone
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The ConfigMaps: a component's files, the queues of its workers, and the routing that all readers of DAGs have.
+
+A component's files have a hash over their content in their ConfigMap's name, so that other content starts its pods anew.
+The routing has none, nor have the queues of workers that can be told others while they run.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..._model import settings
+from .. import configuration, image
+from ..configuration import Places
+from . import naming
+from .cluster import Component, Manifest, Target
+
+CREDENTIALS = "/run/secrets/airflow"
+COPIES = "/run/airflow"
+HOME = image.ENVIRONMENT["AIRFLOW_HOME"]
+LOGS = "/var/log/airflow"
+
+ROUTING_MAP = "routing"
+ROUTING_FILE = "routing.json"
+ROUTING_FOLDER = f"{configuration.FOLDER}-routing"
+"""A folder of its own, and no file among others: what is mounted into one does not follow its ConfigMap."""
+
+ROUTING_PATH = f"{ROUTING_FOLDER}/{ROUTING_FILE}"
+
+QUEUES_VARIABLE = "AIRFLOW_WORKER_QUEUES"
+"""The variable that holds a worker's queues, and its command names."""
+
+OWN_ADDRESS = "airflow.utils.net.get_host_ip_address"
+"""Where the API server finds the logs of what still runs: a pod's name means nothing to others, its address does."""
+
+ANYWHERE = "0.0.0.0"  # noqa: S104 - the kubelet asks a pod at its address, and the network policies let nobody else in
+
+
+def places(component: Component) -> Places:
+    """Where a component's container has its files."""
+    return Places(configuration.FOLDER, CREDENTIALS, COPIES, HOME, f"{LOGS}/{component['logs']}")
+
+
+def files(component: Component) -> dict[str, str]:
+    """The configuration files of a component in a pod, by name."""
+    return configuration.files({**component, "settings": _in_pod(component)}, places(component))
+
+
+def _in_pod(component: Component) -> settings.Settings:
+    """The component's settings, with what a pod needs: to be found by its address, unless the user has it found otherwise."""
+    return settings.merged(
+        {"core": {"hostname_callable": OWN_ADDRESS}},
+        component["settings"],
+        {"scheduler": {"scheduler_health_check_server_host": ANYWHERE}} if component["kind"] == "scheduler" else {},
+    )
+
+
+def of_component(component: Component, target: Target) -> Manifest:
+    """The ConfigMap of a component's files."""
+    called = map_name(component)
+    return naming.manifest("v1", "ConfigMap", called, target, component, immutable=True, data=files(component))
+
+
+def map_name(component: Component) -> str:
+    """Its name."""
+    return f"{naming.of(component)}-{naming.digest(files(component))}"
+
+
+def queues(component: Component, target: Target) -> list[Manifest]:
+    """The ConfigMap of the queues that a worker consumes."""
+    if not component["queues"]:
+        return []
+    data = {QUEUES_VARIABLE: ",".join(component["queues"])}
+    return [naming.manifest("v1", "ConfigMap", _queues_name(component), target, component, data=data)]
+
+
+def _queues_name(component: Component) -> str:
+    called = f"{naming.of(component)}-queues"
+    return called if component["is_told_queues"] else f"{called}-{naming.digest(component['queues'])}"
+
+
+def queues_variable(component: Component) -> list[dict[str, Any]]:
+    """The variable of the queues, read when a worker starts; a running one is told of others."""
+    if not component["queues"]:
+        return []
+    source = {"configMapKeyRef": {"name": _queues_name(component), "key": QUEUES_VARIABLE}}
+    return [{"name": QUEUES_VARIABLE, "valueFrom": source}]
+
+
+def routing(target: Target) -> Manifest:
+    """What the queue policy inside Airflow reads, whenever it changes: it reaches running pods."""
+    data = {ROUTING_FILE: configuration.routing(target.platform.routing)}
+    return naming.manifest("v1", "ConfigMap", ROUTING_MAP, target, data=data)

@@ -1,0 +1,115 @@
+# Copyright: Contributors to airstack.backbone
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Renders a platform as Kubernetes manifests, in the order of their application.
+
+Pure: the result is plain data. Who applies it waits as each step says, and removes last, once every workload runs what it
+shall, what bears the labels of naming.pruned, is of a kind of PRUNED, belongs to no other object, and is not among the
+manifests. A pod that still runs its former template may need its ConfigMap and its Secret until then. What belongs to
+another object (metadata.ownerReferences) has its labels from there, such as the Secret of an ExternalSecret.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from . import configuration, entrance, naming, network, scaling, secrets, storage, workloads
+from .cluster import Cluster, Component, Manifest, Platform, Target
+
+WAVES = (("api-server",), ("scheduler", "dag-processor", "triggerer"), ("worker",))
+"""The kinds of component that are updated together, as on hosts (_render.rollout.WAVES)."""
+
+PRUNED = (
+    ("v1", "ConfigMap"),
+    ("v1", "Secret"),
+    ("v1", "Service"),
+    ("v1", "ServiceAccount"),
+    ("apps/v1", "Deployment"),
+    ("apps/v1", "StatefulSet"),
+    ("batch/v1", "Job"),
+    ("policy/v1", "PodDisruptionBudget"),
+    ("autoscaling/v2", "HorizontalPodAutoscaler"),
+    ("networking.k8s.io/v1", "NetworkPolicy"),
+    ("networking.k8s.io/v1", "Ingress"),
+    (entrance.GATEWAY_API, "Gateway"),
+    (entrance.GATEWAY_API, "HTTPRoute"),
+    (scaling.KEDA_API, "ScaledObject"),
+    (scaling.KEDA_API, "TriggerAuthentication"),
+    (secrets.EXTERNAL_API, "ExternalSecret"),
+)
+"""The kinds that may go: all but the namespace and what holds the DAGs."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """Manifests that are applied together.
+
+    wait: what has to be so before the next step: ``exists``, ``ready`` (condition of an ExternalSecret), ``complete``
+    (of a Job) or ``rolled_out`` (of a workload, whose workers may take as long as their tasks).
+    """
+
+    title: str
+    wait: str
+    manifests: Sequence[Manifest]
+
+
+def steps(components: Sequence[Component], platform: Platform, cluster: Cluster) -> list[Step]:
+    """All steps; those without a manifest are left out.
+
+    components: of components.model, in its order.
+    """
+    target = Target(platform, cluster)
+    once = [component for component in components if component["once"]]
+    staying = [component for component in components if not component["once"]]
+    made = [
+        Step("namespace", "exists", _namespace(target)),
+        Step("identities", "exists", [workloads.service_account(component, target) for component in components]),
+        Step("network policies", "exists", network.policies(components, target)),
+        Step("configuration", "exists", [*_configuration(components, target)]),
+        Step("secrets", "ready", [*_secrets(components, target)]),
+        Step("DAG storage", "exists", storage.claim(target)),
+        Step("database set-up", "complete", [workloads.job(component, target) for component in once]),
+        Step("services", "exists", [made for each in staying for made in workloads.service(each, target)]),
+        *(Step(", ".join(kinds), "rolled_out", [*_wave(staying, kinds, target)]) for kinds in WAVES),
+        Step("entrance", "exists", [made for each in staying for made in _entrance(each, target)]),
+    ]
+    return [step for step in made if step.manifests]
+
+
+def manifests(components: Sequence[Component], platform: Platform, cluster: Cluster) -> list[Manifest]:
+    """The manifests of all steps."""
+    return [manifest for step in steps(components, platform, cluster) for manifest in step.manifests]
+
+
+def _namespace(target: Target) -> list[Manifest]:
+    """A namespace that takes no other pods than such as these; only where it is to be made here."""
+    if not target.cluster.creates_namespace:
+        return []
+    enforced = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "audit", "warn")}
+    metadata = {"name": target.cluster.namespace, "labels": {**naming.labels(target.platform), **enforced}}
+    return [{"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}]
+
+
+def _configuration(components: Sequence[Component], target: Target) -> Iterator[Manifest]:
+    yield configuration.routing(target)
+    for component in components:
+        yield configuration.of_component(component, target)
+        yield from configuration.queues(component, target)
+
+
+def _secrets(components: Sequence[Component], target: Target) -> Iterator[Manifest]:
+    for component in components:
+        for holder in (secrets.of_component(component), *scaling.holders(component, target)):
+            yield from secrets.manifests(holder, target)
+
+
+def _wave(components: Sequence[Component], kinds: Sequence[str], target: Target) -> Iterator[Manifest]:
+    for component in components:
+        if component["kind"] in kinds:
+            yield workloads.workload(component, target)
+            yield workloads.disruption_budget(component, target)
+            yield from scaling.manifests(component, target)
+
+
+def _entrance(component: Component, target: Target) -> list[Manifest]:
+    return entrance.manifests(component, target) if component["kind"] == "api-server" else []

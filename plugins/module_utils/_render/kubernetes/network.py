@@ -1,0 +1,178 @@
+# Copyright: Contributors to airstack.backbone
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Who may talk to whom: the model's arrows as network policies, and nothing besides.
+
+The kubelet's own probes pass in any case. A policy knows addresses and no names: where the host of a service is a name, and
+the cluster is not told who that is (Cluster.reach), any address will do on the service's port.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..._model import log_store
+from . import naming, probes
+from .cluster import Component, Manifest, Peer, Target, of_component
+
+HTTPS = 443
+PORTS = {"http": 80, "https": HTTPS}
+
+_ADDRESS = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3}){3}")
+
+_SERVICES = {
+    "database": ("sql_alchemy_conn", "result_backend"),
+    "broker": ("broker_url",),
+}
+"""The services that a component reaches with one of these credentials."""
+
+
+@dataclass(frozen=True)
+class Arrow:
+    """One way of a component (source) to another one, or to a service of the platform's (target)."""
+
+    source: str
+    target: str
+    port: int
+
+
+def services(target: Target) -> dict[str, list[tuple[str, int]]]:
+    """The hosts and ports of each service that components talk to."""
+    database, broker, store = (target.platform.endpoints[name] for name in ("database", "broker", "log_store"))
+    return {
+        "database": [(database["host"], int(database["port"]))],
+        "broker": _broker(broker),
+        "log_store": [_of_url(store["endpoint_url"] or f"https://s3.{store['region']}.amazonaws.com")],
+    }
+
+
+def _broker(endpoint: Mapping[str, Any]) -> list[tuple[str, int]]:
+    if endpoint["scheme"] == "sqs":
+        urls = endpoint["urls"].values()
+        return list(dict.fromkeys(_of_url(url) for url in urls))
+    watched = (endpoint.get("sentinel") or {}).get("nodes", [])
+    found = [(node["address"], int(node["port"])) for node in (*watched, *endpoint["nodes"])]
+    return found or [(endpoint["host"], int(endpoint["port"]))]
+
+
+def _of_url(url: str) -> tuple[str, int]:
+    scheme, _colon, rest = url.partition("://")
+    host, _colon, port = rest.partition("/")[0].partition(":")
+    return host, int(port) if port else PORTS[scheme]
+
+
+def arrows(components: Sequence[Component], target: Target) -> list[Arrow]:
+    """Every arrow of the model: what each component's settings, credentials, ports and probes have it talk to."""
+    found = []
+    servers = [component for component in components if component["kind"] == "api-server"]
+    for component in components:
+        name = component["name"]
+        if "execution_api_server_url" in component["settings"].get("core", {}) or probes.asks_api(component):
+            found += [Arrow(name, server["name"], server["port"]) for server in servers]
+        if component["port"] and component not in servers:
+            # What a worker or triggerer serves is the logs of what it runs, to the UI.
+            found += [Arrow(server["name"], name, component["port"]) for server in servers]
+        for service in _services(component):
+            ports = dict.fromkeys(port for _host, port in services(target)[service])
+            found += [Arrow(name, service, port) for port in ports]
+    return found
+
+
+def _services(component: Component) -> list[str]:
+    by_credential = [
+        service for service, credentials in _SERVICES.items() if set(credentials).intersection(component["credentials"])
+    ]
+    has_store = f"AIRFLOW_CONN_{log_store.CONNECTION.upper()}" in component["environment"]
+    return [*by_credential, *(["log_store"] if has_store else [])]
+
+
+def policies(components: Sequence[Component], target: Target) -> list[Manifest]:
+    """A policy that lets nothing through to or from any pod of the platform's, and one of each component for its arrows."""
+    drawn = arrows(components, target)
+    return [_default_deny(target), *(_policy(component, components, drawn, target) for component in components)]
+
+
+def _default_deny(target: Target) -> Manifest:
+    spec = {
+        "podSelector": {"matchLabels": naming.pruned(target.platform)},
+        "policyTypes": ["Ingress", "Egress"],
+    }
+    return naming.manifest("networking.k8s.io/v1", "NetworkPolicy", "default-deny", target, spec=spec)
+
+
+def _policy(component: Component, components: Sequence[Component], drawn: Iterable[Arrow], target: Target) -> Manifest:
+    by_name = {each["name"]: each for each in components}
+    own = [arrow for arrow in drawn if component["name"] in (arrow.source, arrow.target)]
+    incoming = [
+        {"from": [_pods(by_name[arrow.source], target)], "ports": [_port(arrow.port)]}
+        for arrow in own
+        if arrow.target == component["name"]
+    ]
+    outgoing = [
+        _to_component(by_name[arrow.target], arrow, target) if arrow.target in by_name else _to_service(arrow, target)
+        for arrow in own
+        if arrow.source == component["name"]
+    ]
+    spec = {
+        "podSelector": {"matchLabels": naming.selector(component, target.platform)},
+        "policyTypes": ["Ingress", "Egress"],
+        "ingress": [*incoming, *_from_outside(component, target)],
+        "egress": [_to_dns(target), *outgoing, *_outlets(component, target)],
+    }
+    return naming.manifest("networking.k8s.io/v1", "NetworkPolicy", naming.of(component), target, component, spec=spec)
+
+
+def _from_outside(component: Component, target: Target) -> list[dict[str, Any]]:
+    entrance = target.cluster.entrance
+    if component["kind"] != "api-server" or entrance is None:
+        return []
+    peers = [_peer(peer) for peer in entrance.peers]
+    return [{**({"from": peers} if peers else {}), "ports": [_port(component["port"])]}]
+
+
+def _to_component(other: Component, arrow: Arrow, target: Target) -> dict[str, Any]:
+    return {"to": [_pods(other, target)], "ports": [_port(arrow.port)]}
+
+
+def _to_service(arrow: Arrow, target: Target) -> dict[str, Any]:
+    told = target.cluster.reach.get(arrow.target)
+    hosts = [host for host, port in services(target)[arrow.target] if port == arrow.port]
+    peers = [_peer(peer) for peer in told] if told else [_host(host) for host in hosts if _ADDRESS.fullmatch(host)]
+    is_known = told or len(peers) == len(hosts)
+    return {**({"to": peers} if is_known else {}), "ports": [_port(arrow.port)]}
+
+
+def _to_dns(target: Target) -> dict[str, Any]:
+    port = target.cluster.dns_port
+    return {"to": [_peer(target.cluster.dns)], "ports": [_port(port, "UDP"), _port(port)]}
+
+
+def _outlets(component: Component, target: Target) -> list[dict[str, Any]]:
+    return [
+        {
+            **({"to": [_peer(peer) for peer in outlet.peers]} if outlet.peers else {}),
+            **({"ports": [_port(port) for port in outlet.ports]} if outlet.ports else {}),
+        }
+        for outlet in of_component(target.cluster.outlets, component) or ()
+    ]
+
+
+def _pods(component: Component, target: Target) -> dict[str, Any]:
+    return {"podSelector": {"matchLabels": naming.selector(component, target.platform)}}
+
+
+def _host(address: str) -> dict[str, Any]:
+    return {"ipBlock": {"cidr": f"{address}/32"}}
+
+
+def _peer(peer: Peer) -> dict[str, Any]:
+    if peer.cidr:
+        return {"ipBlock": {"cidr": peer.cidr}}
+    selectors = {"namespaceSelector": peer.namespace, "podSelector": peer.pods}
+    return {name: {"matchLabels": dict(found)} for name, found in selectors.items() if found is not None}
+
+
+def _port(port: int, protocol: str = "TCP") -> dict[str, Any]:
+    return {"port": port, "protocol": protocol}

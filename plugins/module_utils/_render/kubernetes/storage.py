@@ -1,0 +1,108 @@
+# Copyright: Contributors to airstack.backbone
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The DAG storage as a volume claim that many pods read, and the volumes that such a claim may have.
+
+A volume belongs to the cluster and not to a namespace, so it is not among a platform's manifests: who administers the
+cluster makes it, for a claim that names it (NewClaim.volume).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Union
+
+from . import naming
+from .cluster import Manifest, NewClaim, Target
+
+
+@dataclass(frozen=True)
+class Nfs:
+    """A share of an NFS server's, as of Airflow's own hosts."""
+
+    server: str
+    path: str
+    options: Sequence[str] = ("nfsvers=4.2", "ro", "hard")
+
+
+@dataclass(frozen=True)
+class Efs:
+    """A file system of Amazon EFS, through its CSI driver. access_point: whose root the volume's is."""
+
+    filesystem: str
+    access_point: str | None = None
+
+
+@dataclass(frozen=True)
+class PersistentDisk:
+    """A disk that is written elsewhere and read by many, through a CSI driver; Google's by default.
+
+    handle: projects/<project>/zones/<zone>/disks/<disk>.
+    """
+
+    handle: str
+    filesystem: str = "ext4"
+    driver: str = "pd.csi.storage.gke.io"
+
+
+Backing = Union[Nfs, Efs, PersistentDisk]
+
+
+def claim(target: Target) -> list[Manifest]:
+    """The claim, where it is made here. It is never pruned: what it holds, nobody would get back."""
+    told = target.cluster.dags
+    if not isinstance(told, NewClaim):
+        return []
+    spec = {
+        "accessModes": [told.access_mode],
+        **({} if told.storage_class is None else {"storageClassName": told.storage_class}),
+        **({"volumeName": told.volume} if told.volume else {}),
+        "resources": {"requests": {"storage": told.size}},
+    }
+    return [naming.manifest("v1", "PersistentVolumeClaim", told.name, target, spec=spec)]
+
+
+def volume(claimed: NewClaim, backing: Backing, target: Target) -> Manifest:
+    """The volume that a claim names, for who administers the cluster. It is kept when the claim goes."""
+    makers: dict[type, Callable[[Any], dict[str, Any]]] = {Nfs: _nfs, Efs: _efs, PersistentDisk: _persistent_disk}
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolume",
+        "metadata": {"name": claimed.volume, "labels": naming.labels(target.platform)},
+        "spec": {
+            "accessModes": [claimed.access_mode],
+            "capacity": {"storage": claimed.size},
+            "storageClassName": claimed.storage_class or "",
+            "persistentVolumeReclaimPolicy": "Retain",
+            "claimRef": {
+                "apiVersion": "v1",
+                "kind": "PersistentVolumeClaim",
+                "namespace": target.cluster.namespace,
+                "name": claimed.name,
+            },
+            **makers[type(backing)](backing),
+        },
+    }
+
+
+def _nfs(backing: Nfs) -> dict[str, Any]:
+    return {
+        "mountOptions": list(backing.options),
+        "nfs": {"server": backing.server, "path": backing.path, "readOnly": True},
+    }
+
+
+def _efs(backing: Efs) -> dict[str, Any]:
+    handle = f"{backing.filesystem}::{backing.access_point}" if backing.access_point else backing.filesystem
+    return {"mountOptions": ["tls"], "csi": {"driver": "efs.csi.aws.com", "volumeHandle": handle, "readOnly": True}}
+
+
+def _persistent_disk(backing: PersistentDisk) -> dict[str, Any]:
+    return {
+        "csi": {
+            "driver": backing.driver,
+            "volumeHandle": backing.handle,
+            "fsType": backing.filesystem,
+            "readOnly": True,
+        }
+    }
