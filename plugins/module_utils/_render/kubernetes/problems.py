@@ -1,0 +1,93 @@
+# Copyright: Contributors to airstack.backbone
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What a cluster is told that cannot work, in words that a person can act on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from ..._model.placement import API_NAME
+from ..._model.problems import Problem
+from . import scaling, secrets
+from .cluster import Cluster, Component, ExistingSecrets, Target
+
+IMAGE = re.compile(r"[^\s@]+@sha256:[0-9a-f]{64}")
+
+
+def of(components: Sequence[Component], target: Target) -> list[Problem]:
+    """Everything that the cluster is told and that cannot work."""
+    cluster = target.cluster
+    return [
+        *_image(cluster),
+        *_strangers(components, cluster),
+        *_scaling(components, cluster),
+        *_script(components, target),
+        *_detour(components, target),
+        *_missing_secrets(components, target),
+    ]
+
+
+def _image(cluster: Cluster) -> Iterator[Problem]:
+    if not IMAGE.fullmatch(cluster.image):
+        yield Problem(
+            "image", cluster.image, "an image by its digest, such as registry.example.com/airflow@sha256:0123..."
+        )
+
+
+def _strangers(components: Sequence[Component], cluster: Cluster) -> Iterator[Problem]:
+    """Names of components and kinds that the platform does not have."""
+    names = [component["name"] for component in components]
+    kinds = [component["kind"] for component in components]
+    either = dict.fromkeys([*names, *kinds])
+    known: dict[str, Sequence[str]] = {
+        "scaling": [component["name"] for component in components if not component["once"]],
+        "annotations": names,
+        "resources": list(either),
+        "priority_classes": list(either),
+        "outlets": list(either),
+        "reach": ("database", "broker", "log_store"),
+    }
+    for name, right in known.items():
+        for key in getattr(cluster, name):
+            if key not in right:
+                yield Problem(f"{name}.{key}", key, "one of " + ", ".join(right))
+
+
+def _scaling(components: Sequence[Component], cluster: Cluster) -> Iterator[Problem]:
+    kinds = {component["name"]: component["kind"] for component in components}
+    for name, told in cluster.scaling.items():
+        least = 0 if cluster.has_keda and kinds.get(name) == "worker" else 1
+        if told.least < least:
+            yield Problem(f"scaling.{name}.least", told.least, f"{least} or more")
+        if told.most < max(told.least, 1):
+            yield Problem(f"scaling.{name}.most", told.most, f"{max(told.least, 1)} or more")
+
+
+def _script(components: Sequence[Component], target: Target) -> Iterator[Problem]:
+    """KEDA (2.17, redis_scaler.go) asks for a list's length by a script of its own (EVAL, TYPE), which no user of the
+    platform's own Redis may run (_services.redis)."""
+    broker = target.platform.endpoints["broker"]
+    followed = [component["name"] for component in components if scaling.follows_queues(component, target)]
+    if broker["provider"] == "redis" and followed:
+        right = f"false, or {', '.join(followed)} without scaling: KEDA asks Redis by a script, which the platform's own refuses"
+        yield Problem("has_keda", True, right)
+
+
+def _detour(components: Sequence[Component], target: Target) -> Iterator[Problem]:
+    """Workers that would look for the API server where no network policy lets them go."""
+    own = f"http://{API_NAME}:{target.platform.api_port}/"
+    found = {component["settings"].get("core", {}).get("execution_api_server_url", own) for component in components}
+    for url in sorted(url for url in found if not url.startswith(own)):
+        yield Problem("airflow_api_internal_url", url, f"left out: pods find the API server at {own}")
+
+
+def _missing_secrets(components: Sequence[Component], target: Target) -> Iterator[Problem]:
+    told = target.cluster.secrets
+    if not isinstance(told, ExistingSecrets):
+        return
+    for component in components:
+        for holder in (secrets.of_component(component), *scaling.holders(component, target)):
+            if holder.keys and holder.name not in told.names:
+                right = f"the name of a Secret that holds {', '.join(holder.keys)}"
+                yield Problem(f"secrets.{holder.name}", None, right)
