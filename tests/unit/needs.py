@@ -44,6 +44,7 @@ docker_registry = _program("docker-registry", "docker-registry")
 dockerd = pytest.mark.skipif(not shutil.which("dockerd", path="/usr/sbin:/usr/bin"), reason="needs docker.io (dockerd)")
 redis = pytest.mark.skipif(not HAS_REDIS, reason="needs redis-server")
 sshd = pytest.mark.skipif(not SSHD, reason="needs openssh-server (sshd)")
+static_busybox = pytest.mark.skipif(not _is_static(shutil.which("busybox")), reason="needs busybox-static")
 docker_engine = pytest.mark.skipif(
     not (HAS_DOCKER and _is_static(shutil.which("busybox"))),
     reason="needs docker.io and busybox-static, and root, who alone makes namespaces",
