@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.airstack.backbone.plugins.module_utils._model import components, credentials
-from ansible_collections.airstack.backbone.plugins.module_utils._render import rollout, systemd
+from ansible_collections.airstack.backbone.plugins.module_utils._render import rollout, swarm, systemd
 
 
 def component_files(
@@ -25,6 +25,32 @@ def component_files(
     here = _here(plan, endpoints, host)
     values = {each["name"]: credentials.values(each, endpoints, secrets) for each in here}
     return systemd.file_set(here, place, plan["routing"], values, int(log_days))
+
+
+def component_stack(
+    plan: Mapping[str, Any],
+    endpoints: Mapping[str, Any],
+    image: str,
+    secrets: Mapping[str, str],
+    publish: str,
+    is_encrypted: bool,
+) -> dict[str, Any]:
+    """Arguments of the module swarm_stack."""
+    storage = endpoints["dag_storage"]
+    addresses = {each["name"]: each["address"] for each in plan["hosts"]}
+    place = swarm.Stack(
+        plan["environment"],
+        image,
+        storage["path"],
+        storage["sentinel"],
+        nodes=[{"name": name, "address": addresses[name]} for name in plan["nodes"]],
+        api_port=plan["api"]["port"],
+        publish=publish,
+        is_encrypted=is_encrypted,
+    )
+    model = components.model(plan, endpoints)
+    values = {each["name"]: credentials.values(each, endpoints, secrets) for each in model}
+    return swarm.render(model, place, plan["routing"], values, key=secrets["jwt"])
 
 
 def component_units(plan: Mapping[str, Any], endpoints: Mapping[str, Any], host: str) -> list[dict[str, Any]]:
@@ -100,6 +126,7 @@ class FilterModule:
         return {
             "component_files": component_files,
             "component_queue_files": component_queue_files,
+            "component_stack": component_stack,
             "component_steps": component_steps,
             "component_units": component_units,
             "units_in_state": units_in_state,

@@ -61,7 +61,7 @@ def examine(plan: Mapping[str, Any], seen: Mapping[str, Any]) -> list[Finding]:
     """Everything that is wrong with a platform, the causes before what follows from them."""
     return [
         *_apis(plan, seen),
-        *_login(seen),
+        *_login(plan, seen),
         *_components(plan, seen),
         *_queues(plan, seen),
         *_broker_settings(plan, seen),
@@ -98,12 +98,15 @@ def message(findings: Iterable[Finding]) -> str:
 
 
 def _apis(plan: Mapping[str, Any], seen: Mapping[str, Any]) -> Iterator[Finding]:
+    (wanted,) = (component["replicas"] for component in plan["components"] if component["kind"] == "api-server")
+    is_enough = sum("error" not in api for api in seen["apis"]) >= wanted
     for api in seen["apis"]:
         part = f"API server on {api['host']}"
         if "error" in api:
-            yield Finding(
-                part, f"{api['url']} does not answer ({api['error']})", _journal(["api-server"], [api["host"]])
-            )
+            # Where the platform chooses among hosts, it need not be each.
+            if not is_enough:
+                found = f"{api['url']} does not answer ({api['error']})"
+                yield Finding(part, found, _logs(plan, ["api-server"], [api["host"]]))
             continue
         version = api["version"].get("version")
         if version != plan["airflow_version"]:
@@ -117,11 +120,11 @@ def _apis(plan: Mapping[str, Any], seen: Mapping[str, Any]) -> Iterator[Finding]
             yield Finding(part, "it does not reach the metadata database", "look at the database's own log")
 
 
-def _login(seen: Mapping[str, Any]) -> Iterator[Finding]:
+def _login(plan: Mapping[str, Any], seen: Mapping[str, Any]) -> Iterator[Finding]:
     login = seen["login"]
     if login is None:
         return
-    advice = _API_LOG
+    advice = _logs(plan, ["api-server"])
     if login["is_refused"]:
         advice = (
             "if somebody changed the password in the UI, put the new one into airflow_secret_admin;"
@@ -137,7 +140,7 @@ def _components(plan: Mapping[str, Any], seen: Mapping[str, Any]) -> Iterator[Fi
     beating = _beating(seen)
     for kind in HEARTBEATS:
         processes = _processes(plan, kind)
-        advice = _journal(dict.fromkeys(name for name, _host in processes), _hosts(plan, kind))
+        advice = _logs(plan, dict.fromkeys(name for name, _machine in processes), _machines(plan, kind))
         beat = _heartbeat(kind, health)
         if beat["status"] != "healthy":
             last = f"its last heartbeat was at {beat['latest']}" if beat["latest"] else "it never gave a heartbeat"
@@ -158,9 +161,8 @@ def _queues(plan: Mapping[str, Any], seen: Mapping[str, Any]) -> Iterator[Findin
         return
     for queue, workers in consumers(plan).items():
         answer = answers.get(queue, {"error": "it was not asked"})
-        units = ", ".join(f"airflow-worker-{pool}" for pool in workers)
-        hosts = [host for pool in workers.values() for host in pool]
-        advice = f"look at `journalctl -u {units.replace(', ', ' -u ')}` on {', '.join(hosts)}"
+        machines = [machine for pool in workers.values() for machine in pool]
+        advice = _logs(plan, [f"worker-{pool}" for pool in workers], machines)
         if "error" in answer:
             yield Finding(f"queue {queue}", f"the broker says: {answer['error']}", advice)
         elif answer["consumers"] is None:
@@ -168,8 +170,8 @@ def _queues(plan: Mapping[str, Any], seen: Mapping[str, Any]) -> Iterator[Findin
         elif answer["consumers"] == 0:
             waiting = f", and {answer['messages']} tasks wait" if answer["messages"] else ""
             yield Finding(f"queue {queue}", f"no worker consumes it{waiting}", advice)
-        elif answer["consumers"] < len(hosts):
-            found = f"{answer['consumers']} of {len(hosts)} workers consume it"
+        elif answer["consumers"] < len(machines):
+            found = f"{answer['consumers']} of {len(machines)} workers consume it"
             yield Finding(f"queue {queue}", found, advice, severity=WARNING)
     if plan["broker"].get("kind") == "sqs":
         yield from _sqs_queues(plan, answers)
@@ -213,13 +215,15 @@ def _sources(plan: Mapping[str, Any], seen: Mapping[str, Any]) -> Iterator[Findi
         return
     for source in plan["sources"]:
         release = _release(source["name"], seen)
-        yield from _releases(source["name"], release, seen)
+        yield from _releases(plan, source["name"], release, seen)
         yield from _import_errors(source["name"], release, seen)
 
 
-def _releases(name: str, release: Mapping[str, Any] | None, seen: Mapping[str, Any]) -> Iterator[Finding]:
+def _releases(
+    plan: Mapping[str, Any], name: str, release: Mapping[str, Any] | None, seen: Mapping[str, Any]
+) -> Iterator[Finding]:
     part = f"source {name}"
-    advice = "look at `journalctl -u airflow-dag-processor`, which parses it"
+    advice = f"{_logs(plan, ['dag-processor'])}, which parses it"
     if release is None:
         return
     if release["release"] is None:
@@ -274,11 +278,11 @@ def _import_errors(name: str, release: Mapping[str, Any] | None, seen: Mapping[s
 
 
 def consumers(plan: Mapping[str, Any]) -> dict[str, dict[str, list[str]]]:
-    """Who has to consume each queue: the hosts of each pool, by queue and pool."""
+    """Who has to consume each queue: the machines of each pool, by queue and pool."""
     found: dict[str, dict[str, list[str]]] = {}
     for pool in plan["pools"]:
         for queue in pool["queues"]:
-            found.setdefault(queue, {})[pool["name"]] = pool["hosts"]
+            found.setdefault(queue, {})[pool["name"]] = pool["machines"]
     return found
 
 
@@ -302,13 +306,13 @@ def last_line(trace: str) -> str:
 
 
 def _processes(plan: Mapping[str, Any], kind: str) -> list[tuple[str, str]]:
-    """Component and host of each process of a kind; with Airflow's own teams there are several triggerers on a host."""
+    """Component and machine of each process of a kind; with Airflow's own teams there are several triggerers on a host."""
     components = [component for component in plan["components"] if component["kind"] == kind]
-    return [(component["name"], host) for component in components for host in component["hosts"]]
+    return [(component["name"], machine) for component in components for machine in component["machines"]]
 
 
-def _hosts(plan: Mapping[str, Any], kind: str) -> list[str]:
-    return list(dict.fromkeys(host for _name, host in _processes(plan, kind)))
+def _machines(plan: Mapping[str, Any], kind: str) -> list[str]:
+    return list(dict.fromkeys(machine for _name, machine in _processes(plan, kind)))
 
 
 def _health(seen: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -348,12 +352,15 @@ def _seconds(timestamp: str) -> float:
     return datetime.fromisoformat(timestamp.replace("Z", "+00:00")).timestamp()
 
 
-def _journal(components: Iterable[str], hosts: Iterable[str]) -> str:
+def _logs(plan: Mapping[str, Any], components: Iterable[str], machines: Iterable[str] = ()) -> str:
+    """Where a person sees what components print."""
+    if plan["platform"] == "swarm":
+        return "look at " + " and ".join(
+            f"`docker service logs airflow-{plan['environment']}_{component}`" for component in components
+        )
     units = " ".join(f"-u airflow-{component}" for component in components)
-    return f"look at `journalctl {units}` on {', '.join(hosts)}"
-
-
-_API_LOG = "look at `journalctl -u airflow-api-server`"
+    where = f" on {', '.join(machines)}" if machines else ""
+    return f"look at `journalctl {units}`{where}"
 
 
 # --- what is shown ----------------------------------------------------------------------------------------------------
@@ -369,7 +376,7 @@ def _shown_component(kind: str, plan: Mapping[str, Any], seen: Mapping[str, Any]
     return {
         **_heartbeat(kind, _health(seen) or {}),
         "running": None if beating is None else beating[kind],
-        "hosts": _hosts(plan, kind),
+        "hosts": _machines(plan, kind),
     }
 
 
@@ -391,7 +398,7 @@ def _summary(plan: Mapping[str, Any], seen: Mapping[str, Any], shown: Mapping[st
         errors = sum(finding["severity"] == ERROR for finding in shown["findings"])
         return f"Airflow {plan['airflow_version']} of {plan['environment']}: {_count(errors, 'problem')}"
     dags = sum(source["dags"] for source in shown["sources"].values())
-    workers = sum(len(pool["hosts"]) for pool in plan["pools"])
+    workers = sum(pool["replicas"] for pool in plan["pools"])
     queues = "its queues were not asked"
     if seen["queues"] is not None:
         is_known = all(queue.get("consumers") is not None for queue in shown["queues"].values())

@@ -44,8 +44,11 @@ options:
     description: An interpreter that has C(amqp) or, for SQS, C(boto3), as the environment of an Airflow core with C(celery) has.
     type: path
     default: /opt/airflow/core/current/bin/python
+  image:
+    description: An image of the core, whose Python is used instead of O(python). The host's Docker Engine runs it.
+    type: str
   timeout:
-    description: Seconds to wait. With V(0), and in check mode where O(python) is missing, looks once.
+    description: Seconds to wait. With V(0), and in check mode where O(python) is missing and no O(image) is named, looks once.
     type: int
     default: 180
 author:
@@ -165,6 +168,13 @@ POLL_SECONDS = 2
 DEFINES_DAG = re.compile(rb"@(\w+\.)?dag\b|\bDAG\(")
 
 
+IN_CONTAINER = (
+    *("docker", "run", "--rm", "--interactive", "--network", "host", "--read-only", "--tmpfs", "/tmp"),  # noqa: S108 - its own
+    *("--cap-drop", "all", "--security-opt", "no-new-privileges"),
+)
+"""What asks from the host's own address, as the broker may know it."""
+
+
 class Look:
     """One look at a platform, as _health.examine wants it."""
 
@@ -278,11 +288,13 @@ class Look:
 
     def _ask(self, program: ModuleType, asked: dict[str, Any]) -> dict[str, Any]:
         """What a program answers that the core's Python runs, which has the broker's client; or {"error"}."""
-        python = self._module.params["python"]
-        if not os.access(python, os.X_OK):
+        python, image = (self._module.params[name] for name in ("python", "image"))
+        if not (image or os.access(python, os.X_OK)):
             return {"error": f"{python} is not there, which would ask it"}
-        command = [python, "-c", inspect.getsource(program)]
-        code, output, error = self._module.run_command(command, data=json.dumps(asked))
+        command = [*IN_CONTAINER, image, "python"] if image else [python]
+        code, output, error = self._module.run_command(
+            [*command, "-c", inspect.getsource(program)], data=json.dumps(asked)
+        )
         if code != 0:
             return {"error": _health.last_line(error)}
         answer: dict[str, Any] = json.loads(output)
@@ -333,13 +345,14 @@ def main() -> None:
             "broker": {"type": "dict"},
             "broker_password": {"type": "str", "required": True, "no_log": True},
             "python": {"type": "path", "default": "/opt/airflow/core/current/bin/python"},
+            "image": {"type": "str"},
             "timeout": {"type": "int", "default": 180},
         },
         supports_check_mode=True,
     )
     plan = module.params["plan"]
     started = time.monotonic()
-    has_core = os.access(module.params["python"], os.X_OK)
+    has_core = bool(module.params["image"]) or os.access(module.params["python"], os.X_OK)
     patience = module.params["timeout"] if has_core or not module.check_mode else 0
     seen, findings = wait(Look(module), plan, patience)
     module.exit_json(

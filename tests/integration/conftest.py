@@ -42,6 +42,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "broker: what another broker may do otherwise; the scenarios of brokers run these alone"
     )
+    config.addinivalue_line("markers", "swarm: of a platform on Docker Swarm; its scenario runs these alone")
     inventory = config.getoption("ansible_inventory")
     if not inventory or config.getoption("collectonly"):
         return

@@ -194,7 +194,7 @@ def to_tell(
 
 def explain(bundle: str, release: str, seen: Standing | None, *, was_told: bool, seconds: float) -> str:
     """What a person should know of a release that was not seen whole."""
-    look = "look at `journalctl -u airflow-dag-processor` on the hosts that run it"
+    look = "look at the log of the DAG processor (`journalctl -u airflow-dag-processor` on the hosts that run it under systemd)"
     if seen is None or not seen.is_taken_up:
         silent = (
             ""

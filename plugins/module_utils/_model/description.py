@@ -31,7 +31,7 @@ from .fields import (
 )
 from .problems import Problem
 
-PLATFORMS = ("systemd",)
+PLATFORMS = ("systemd", "swarm")
 """What airflow_platform may be. The model knows more of them (placement.PLATFORMS), which nothing deploys yet."""
 
 LONGEST_ENVIRONMENT = 32  # PostgreSQL's 63 bytes for a name hold airflow_<environment>_results and a suffix

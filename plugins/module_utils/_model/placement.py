@@ -22,11 +22,14 @@ CENTRAL = {
 
 CONTROL = "airflow_control"
 
+WORKERS = "airflow_workers_"
+"""What the groups of pools begin with."""
+
+MANAGERS = "airflow_swarm_managers"
+"""The nodes that manage a Swarm; without it, the first node does alone."""
+
 ITS_ADDRESS = "airflow.utils.net.get_host_ip_address"
 """The name of a container or a pod is nobody else's to resolve."""
-
-SWARM = "airflow_swarm"
-"""The nodes of a Swarm, the first of which is a manager."""
 
 API_NAME = "api-server"
 """By what name a container finds the API servers, where the platform gives names to components."""
@@ -34,7 +37,7 @@ API_NAME = "api-server"
 
 def worker_group(pool: str) -> str:
     """The group whose hosts run a pool's workers."""
-    return f"airflow_workers_{pool}"
+    return f"{WORKERS}{pool}"
 
 
 @dataclass(frozen=True)
@@ -108,9 +111,32 @@ def _systemd_problems(described: Description, inventory: Inventory) -> list[Prob
 
 
 def _swarm_problems(described: Description, inventory: Inventory) -> list[Problem]:
-    """A Swarm without nodes, and hosts of components that are none of its nodes."""
-    groups = (CONTROL, *CENTRAL.values(), *(worker_group(pool.name) for pool in described.worker_pools))
-    return [*_empty({SWARM: "the Swarm, a manager first"}, inventory), *_outside(SWARM, groups, inventory)]
+    """A Swarm without nodes, and managers that are none of its nodes or too many to agree."""
+    managers = inventory.hosts(MANAGERS)
+    strangers = [
+        Problem(f"groups['{MANAGERS}']", host, f"a host of {CONTROL} or of a pool, which are the nodes")
+        for host in managers
+        if host not in _component_hosts(inventory)
+    ]
+    right = "an odd number of hosts: of an even one, no more may fail than of one less"
+    even = [Problem(f"groups['{MANAGERS}']", managers, right)] if managers and len(managers) % 2 == 0 else []
+    return [
+        *_empty({CONTROL: "the central components, which is a node of the Swarm"}, inventory),
+        *_outside(CONTROL, CENTRAL.values(), inventory),
+        *strangers,
+        *even,
+    ]
+
+
+def _swarm_nodes(inventory: Inventory) -> list[str]:
+    """The hosts of all components, a manager first."""
+    return list(dict.fromkeys([*inventory.hosts(MANAGERS), *_component_hosts(inventory)]))
+
+
+def _component_hosts(inventory: Inventory) -> list[str]:
+    """The hosts which the playbooks run components on."""
+    groups = (CONTROL, *(group for group in inventory.groups if group.startswith(WORKERS)))
+    return [host for group in groups for host in inventory.hosts(group)]
 
 
 def _empty(needed: Mapping[str, str], inventory: Inventory) -> Iterator[Problem]:
@@ -166,13 +192,13 @@ PLATFORMS: dict[str, Platform] = {
     ),
     "swarm": Platform(
         problems=_swarm_problems,
-        nodes=lambda inventory: inventory.hosts(SWARM),
+        nodes=_swarm_nodes,
         replicas=_asked,
         # Slots are counted from 1.
         machines=lambda name, _hosts, replicas: [f"{name}-{slot}" for slot in range(1, replicas + 1)],
         api_name=lambda _inventory, _hosts: API_NAME,
         # A published port is every node's.
-        entrance=lambda inventory: inventory.address(inventory.hosts(SWARM)[0]),
+        entrance=lambda inventory: inventory.address(_swarm_nodes(inventory)[0]),
         hostname_callable=ITS_ADDRESS,
     ),
     "kubernetes": Platform(

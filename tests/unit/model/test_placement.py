@@ -66,7 +66,7 @@ def planned_on_systemd(variables: dict[str, Any], inventory: Inventory) -> dict[
 
 @pytest.fixture
 def swarm(variables: dict[str, Any], inventory: Inventory) -> dict[str, Any]:
-    hosts = without_hosts(inventory, airflow_swarm=NODES, airflow_workers_etl=["node2", "node3"])
+    hosts = without_hosts(inventory, airflow_control=["node1"], airflow_workers_etl=["node2", "node3"])
     return planned(with_replicas(variables, "swarm"), hosts)
 
 
@@ -76,7 +76,7 @@ def kubernetes(variables: dict[str, Any], inventory: Inventory) -> dict[str, Any
 
 
 def test_only_what_works_is_offered(variables: dict[str, Any], inventory: Inventory) -> None:
-    assert description.PLATFORMS == ("systemd",)
+    assert description.PLATFORMS == ("systemd", "swarm")
     for platform in set(placement.PLATFORMS) - set(description.PLATFORMS):
         _made, wrong = plan.make({**variables, "airflow_platform": platform}, inventory)
         assert [problem.variable for problem in wrong] == ["airflow_platform"]
@@ -113,22 +113,23 @@ def test_replicas_are_a_number_of_workers(variables: dict[str, Any], inventory: 
 def test_on_swarm_a_group_narrows_down_where_a_component_may_run(swarm: dict[str, Any]) -> None:
     hosts, replicas = by_name(swarm, "hosts"), by_name(swarm, "replicas")
     assert hosts.pop("worker-etl") == ["node2", "node3"]
-    assert list(hosts.values()) == [NODES] * 5
+    assert hosts.pop("worker-ml") == NODES
+    assert list(hosts.values()) == [["node1"]] * 4
     assert replicas.pop("worker-etl") == 3
     assert set(replicas.values()) == {1}
     assert swarm["nodes"] == NODES
 
 
 def test_on_swarm_a_child_of_control_narrows_further(variables: dict[str, Any], inventory: Inventory) -> None:
-    groups = {"airflow_swarm": NODES, "airflow_control": ["node1", "node2"], "airflow_schedulers": ["node2"]}
+    groups = {"airflow_control": ["node1", "node2"], "airflow_schedulers": ["node2"], "airflow_workers_etl": ["node3"]}
     made = planned({**variables, "airflow_platform": "swarm"}, without_hosts(inventory, **groups))
     hosts = by_name(made, "hosts")
     assert (hosts["scheduler"], hosts["triggerer"]) == (["node2"], ["node1", "node2"])
-    assert [hosts[worker] for worker in WORKERS] == [NODES, NODES]
+    assert [hosts[worker] for worker in WORKERS] == [["node3"], NODES]
 
 
 def test_on_swarm_several_pools_share_a_node(variables: dict[str, Any], inventory: Inventory) -> None:
-    groups = {"airflow_swarm": ["node1"], **{f"airflow_workers_{name}": ["node1"] for name in ("etl", "ml")}}
+    groups = {"airflow_control": ["node1"], **{f"airflow_workers_{name}": ["node1"] for name in ("etl", "ml")}}
     made = planned({**variables, "airflow_platform": "swarm"}, without_hosts(inventory, **groups))
     assert set(map(tuple, by_name(made, "hosts").values())) == {("node1",)}
 
@@ -136,16 +137,23 @@ def test_on_swarm_several_pools_share_a_node(variables: dict[str, Any], inventor
 @pytest.mark.parametrize(
     ("groups", "wrong"),
     [
-        ({}, ["groups['airflow_swarm']"]),
-        ({"airflow_swarm": NODES, "airflow_workers_ml": ["node1", "other"]}, ["groups['airflow_workers_ml']"]),
-        ({"airflow_swarm": NODES, "airflow_control": ["other"]}, ["groups['airflow_control']"]),
+        ({}, ["groups['airflow_control']"]),
+        ({"airflow_control": ["node1"], "airflow_schedulers": ["other"]}, ["groups['airflow_schedulers']"]),
+        ({"airflow_control": NODES, "airflow_swarm_managers": ["other"]}, ["groups['airflow_swarm_managers']"]),
+        ({"airflow_control": NODES, "airflow_swarm_managers": NODES[:2]}, ["groups['airflow_swarm_managers']"]),
     ],
 )
-def test_on_swarm_components_run_on_its_nodes(
+def test_on_swarm_components_and_managers_are_on_its_nodes(
     variables: dict[str, Any], inventory: Inventory, groups: dict[str, list[str]], wrong: list[str]
 ) -> None:
     found = refused({**variables, "airflow_platform": "swarm"}, without_hosts(inventory, **groups))
     assert list(found) == wrong
+
+
+def test_on_swarm_a_manager_is_the_first_node(variables: dict[str, Any], inventory: Inventory) -> None:
+    groups = {"airflow_control": ["node1", "node2"], "airflow_workers_ml": ["node3"], "airflow_swarm_managers": ["node2"]}
+    made = planned({**variables, "airflow_platform": "swarm"}, without_hosts(inventory, **groups))
+    assert made["nodes"] == ["node2", "node1", "node3"]
 
 
 def test_on_swarm_every_node_has_the_published_port_and_no_other(swarm: dict[str, Any]) -> None:
@@ -157,8 +165,7 @@ def test_on_swarm_every_node_has_the_published_port_and_no_other(swarm: dict[str
 def test_on_swarm_a_service_beside_it_may_have_the_published_port(
     variables: dict[str, Any], inventory: Inventory
 ) -> None:
-    groups = {"airflow_swarm": ["objects1", "node1"], "airflow_control": ["node1"]}
-    groups |= {f"airflow_workers_{name}": ["node1"] for name in ("etl", "ml")}
+    groups = {"airflow_control": ["node1"], "airflow_workers_etl": ["objects1"]}
     hosts = without_hosts(inventory, **groups)
     wrong = refused({**variables, "airflow_platform": "swarm"}, hosts)
     assert list(wrong) == ["Airflow's api-server (airflow_api_port) on objects1"]

@@ -30,7 +30,7 @@ GROUPS = {
     "airflow_database": ["backbone1"],
     "airflow_broker": ["backbone1"],
     "airflow_object_store": ["objects1"],
-    "airflow_swarm": ["node1", "node2", "node3"],
+    "airflow_control": ["node1", "node2", "node3"],
     "airflow_workers_etl": ["node2", "node3"],
 }
 SETTINGS = {"logging": {"log_timestamp_format": "%Y-%m-%d %H:%M"}}

@@ -13,23 +13,31 @@ import pytest
 
 from ansible_collections.airstack.backbone.plugins.module_utils import _health
 
+
+
+def on(*hosts: str) -> dict[str, t.Any]:
+    """How a component is placed by systemd, where hosts and machines are the same."""
+    return {"hosts": list(hosts), "machines": list(hosts), "replicas": len(hosts)}
+
+
 PLAN: dict[str, t.Any] = {
     "environment": "local",
+    "platform": "systemd",
     "airflow_version": "3.3.2",
     "hosts": [{"name": "control1", "address": "10.0.0.13"}],
     "api": {"hosts": ["control1"], "port": 8080, "admin_user": "admin"},
     "broker": {"host": "10.0.0.11", "port": 5672},
     "components": [
-        {"name": "api-server", "kind": "api-server", "pool": None, "hosts": ["control1"]},
-        {"name": "scheduler", "kind": "scheduler", "pool": None, "hosts": ["control1", "control2"]},
-        {"name": "dag-processor", "kind": "dag-processor", "pool": None, "hosts": ["control1"]},
-        {"name": "triggerer", "kind": "triggerer", "pool": None, "hosts": ["control1"]},
-        {"name": "worker-etl", "kind": "worker", "pool": "etl", "hosts": ["worker1", "worker2"]},
-        {"name": "worker-ml", "kind": "worker", "pool": "ml", "hosts": ["worker3"]},
+        {"name": "api-server", "kind": "api-server", "pool": None, **on("control1")},
+        {"name": "scheduler", "kind": "scheduler", "pool": None, **on("control1", "control2")},
+        {"name": "dag-processor", "kind": "dag-processor", "pool": None, **on("control1")},
+        {"name": "triggerer", "kind": "triggerer", "pool": None, **on("control1")},
+        {"name": "worker-etl", "kind": "worker", "pool": "etl", **on("worker1", "worker2")},
+        {"name": "worker-ml", "kind": "worker", "pool": "ml", **on("worker3")},
     ],
     "pools": [
-        {"name": "etl", "queues": ["etl", "shared"], "hosts": ["worker1", "worker2"]},
-        {"name": "ml", "queues": ["ml", "shared"], "hosts": ["worker3"]},
+        {"name": "etl", "queues": ["etl", "shared"], **on("worker1", "worker2")},
+        {"name": "ml", "queues": ["ml", "shared"], **on("worker3")},
     ],
     "sources": [{"name": "etl"}, {"name": "ml"}],
 }
@@ -102,6 +110,19 @@ def test_nothing_is_wrong_with_a_healthy_platform(seen: dict[str, t.Any]) -> Non
     assert _health.examine(PLAN, seen) == []
 
 
+def test_where_the_platform_chooses_among_hosts_one_without_an_api_server_is_no_finding(seen: dict[str, t.Any]) -> None:
+    silent = {"host": "control2", "url": "http://10.0.0.14:8080", "error": "Connection refused"}
+    assert _health.examine({**PLAN, "platform": "swarm"}, {**seen, "apis": [silent, *seen["apis"]]}) == []
+    assert only(PLAN, {**seen, "apis": [silent]}).found == "http://10.0.0.14:8080 does not answer (Connection refused)"
+
+
+def test_advice_names_where_the_platform_keeps_what_components_print(seen: dict[str, t.Any]) -> None:
+    seen["queues"]["ml"]["consumers"] = 0
+    assert only(PLAN, seen).advice == "look at `journalctl -u airflow-worker-ml` on worker3"
+    swarm = {**PLAN, "platform": "swarm"}
+    assert only(swarm, seen).advice == "look at `docker service logs airflow-local_worker-ml`"
+
+
 def test_an_api_server_that_does_not_answer_is_the_only_finding(seen: dict[str, t.Any]) -> None:
     seen["apis"] = [{"host": "control1", "url": "http://10.0.0.13:8080", "error": "Connection refused"}]
     seen.update(jobs=None, dags=None, import_errors=None)
@@ -149,7 +170,7 @@ def test_a_stale_heartbeat_is_found_although_the_api_answers_200(seen: dict[str,
 
 
 def test_each_teams_triggerer_has_to_beat(seen: dict[str, t.Any]) -> None:
-    own = {"name": "triggerer-etl", "kind": "triggerer", "pool": None, "team": "etl", "hosts": ["control1"]}
+    own = {"name": "triggerer-etl", "kind": "triggerer", "pool": None, "team": "etl", **on("control1")}
     plan = {**PLAN, "components": [*PLAN["components"], own]}
     [finding] = _health.examine(plan, seen)
     assert (finding.part, finding.found) == ("triggerer", "1 of 2 give heartbeats")

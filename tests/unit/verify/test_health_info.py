@@ -73,11 +73,13 @@ def api_server() -> t.Iterator[int]:
 @pytest.fixture(name="plan")
 def small_plan(port: int, tmp_path: pathlib.Path) -> dict[str, t.Any]:
     return {
+        "platform": "systemd",
         "hosts": [{"name": "control1", "address": "127.0.0.1"}],
+        "components": [{"name": "api-server", "kind": "api-server", "replicas": 1}],
         "api": {"hosts": ["control1"], "port": port, "admin_user": "admin"},
         "broker": {"host": "10.0.0.11", "port": 5672, "vhost": "airflow", "user": "airflow"},
         "dag_storage": {"path": str(tmp_path), "sentinel": ".airflow-dag-storage"},
-        "pools": [{"name": "etl", "queues": ["etl"], "hosts": ["worker1"]}],
+        "pools": [{"name": "etl", "queues": ["etl"], "hosts": ["worker1"], "machines": ["worker1"]}],
         "sources": [{"name": "etl"}],
     }
 
@@ -95,6 +97,7 @@ def look(plan: dict[str, t.Any], **changed: t.Any) -> dict[str, t.Any]:
         "admin_password": PASSWORD,
         "broker_password": "the broker's",
         "python": "/nonexistent/python",
+        "image": None,
         **changed,
     }
     return health_info.Look(t.cast("t.Any", types.SimpleNamespace(params=params, run_command=run_command))).take()

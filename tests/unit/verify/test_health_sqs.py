@@ -54,7 +54,13 @@ def look(plan: dict[str, Any]) -> dict[str, Any]:
         done = subprocess.run(command, input=data, capture_output=True, text=True, check=False)
         return done.returncode, done.stdout, done.stderr
 
-    params = {"plan": plan, "broker": plan["broker"], "broker_password": aws.SECRET, "python": sys.executable}
+    params = {
+        "plan": plan,
+        "broker": plan["broker"],
+        "broker_password": aws.SECRET,
+        "python": sys.executable,
+        "image": None,
+    }
     queues = health_info.Look(types.SimpleNamespace(params=params, run_command=run_command))._asked_broker()["queues"]  # type: ignore[arg-type]
     assert queues is not None
     return queues
