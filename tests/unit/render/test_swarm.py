@@ -19,58 +19,17 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.airstack.backbone.plugins.module_utils._model import components, credentials, placement, plan
-from ansible_collections.airstack.backbone.plugins.module_utils._model.inventory import Inventory
+from ansible_collections.airstack.backbone.plugins.module_utils._model import components
 from ansible_collections.airstack.backbone.plugins.module_utils._render import probes, swarm
 from ansible_collections.airstack.backbone.tests.unit.render import golden_files
+from ansible_collections.airstack.backbone.tests.unit.render.swarm_stacks import Rendered, made, rendered
 
-IMAGE = "registry.example.com/airflow@sha256:" + "0123456789abcdef" * 4
-KEY = "a key that nobody guesses"
-GROUPS = {
-    "airflow_database": ["backbone1"],
-    "airflow_broker": ["backbone1"],
-    "airflow_object_store": ["objects1"],
-    "airflow_control": ["node1", "node2", "node3"],
-    "airflow_workers_etl": ["node2", "node3"],
-}
-SETTINGS = {"logging": {"log_timestamp_format": "%Y-%m-%d %H:%M"}}
 CENTRAL = ("api-server", "scheduler", "dag-processor", "triggerer")
-
-Rendered = dict[str, Any]
-
-
-def made(variables: dict[str, Any], **changes: Any) -> dict[str, Any]:
-    etl, ml = variables["airflow_worker_pools"]
-    described = {
-        **variables,
-        "airflow_platform": "swarm",
-        "airflow_worker_pools": [{**etl, "replicas": 3}, ml],
-        "airflow_settings": SETTINGS,
-        **changes,
-    }
-    result, problems = plan.make(described, Inventory(GROUPS), tuple(placement.PLATFORMS))
-    assert result is not None, problems
-    return result
 
 
 @pytest.fixture(name="planned")
 def planned_platform(variables: dict[str, Any]) -> dict[str, Any]:
     return made(variables)
-
-
-def rendered(
-    planned: dict[str, Any], endpoints: dict[str, Any], changed: dict[str, str] | None = None, **stack: Any
-) -> Rendered:
-    """The stack of a plan, with secrets that are easily told apart."""
-    secrets = {secret["name"]: f"value-of-{secret['name']}" for secret in planned["secrets"]} | (changed or {})
-    model = components.model(planned, endpoints)
-    values = {each["name"]: credentials.values(each, endpoints, secrets) for each in model}
-    addresses = {host["name"]: host["address"] for host in planned["hosts"]}
-    nodes = [{"name": name, "address": addresses[name]} for name in planned["nodes"]]
-    place = swarm.Stack(
-        "local", IMAGE, "/srv/airflow/dags", ".airflow-dag-storage", nodes, planned["api"]["port"], **stack
-    )
-    return swarm.render(model, place, planned["routing"], values, KEY)
 
 
 @pytest.fixture(name="stack")
@@ -173,18 +132,14 @@ def test_a_name_changes_with_the_content(planned: dict[str, Any], endpoints: dic
 
 
 def test_the_name_of_a_secret_tells_nothing_without_the_key(
-    planned: dict[str, Any], endpoints: dict[str, Any], stack: Rendered, monkeypatch: pytest.MonkeyPatch
+    planned: dict[str, Any], endpoints: dict[str, Any], stack: Rendered
 ) -> None:
-    monkeypatch.setitem(globals(), "KEY", "another key")
-    assert not set(stack["secrets"]) & set(rendered(planned, endpoints)["secrets"])
+    assert not set(stack["secrets"]) & set(rendered(planned, endpoints, key="another key")["secrets"])
 
 
 def test_names_are_as_long_as_the_engine_allows(variables: dict[str, Any], endpoints: dict[str, Any]) -> None:
     planned = made(variables, airflow_environment="a" * 32)
-    model = components.model(planned, endpoints)
-    place = swarm.Stack("a" * 32, IMAGE, "/srv/airflow/dags", ".sentinel", [], 8080)
-    values = {each["name"]: dict.fromkeys(each["credentials"], "x") for each in model}
-    stack = swarm.render(model, place, planned["routing"], values, KEY)
+    stack = rendered(planned, endpoints)
     names = [*stack["configs"], *stack["secrets"]]
     assert max(map(len, names)) == swarm.LONGEST_NAME
     assert [name for name in names if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", name)] == []

@@ -16,7 +16,7 @@ import signal
 import subprocess
 import tarfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,22 @@ ADDRESS = "10.210.0.1"
 BRIDGE = "10.210.1.1/24"
 POOL = "10.210.128.0/17"
 IMAGE = "tiny:1"
-PROGRAMS = ("cat", "echo", "false", "id", "ls", "sh", "sleep", "touch", "true")
+PROGRAMS = (
+    "cat",
+    "chmod",
+    "echo",
+    "false",
+    "grep",
+    "hostname",
+    "id",
+    "install",
+    "ls",
+    "sed",
+    "sh",
+    "sleep",
+    "touch",
+    "true",
+)
 
 NAMESPACES = ("--net", "--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child", "--mount-proc")
 
@@ -80,7 +95,7 @@ def running(folder: Path) -> Iterator[Docker]:
             assert server.poll() is None, (folder / "log").read_text()
             assert time.monotonic() < until, (folder / "log").read_text()
             time.sleep(0.2)
-        _import(docker)
+        add_image(docker, IMAGE, {})
         yield docker
     finally:
         _end(server)
@@ -102,24 +117,24 @@ def _answers(docker: Docker) -> bool:
     return True
 
 
-def _import(docker: Docker) -> None:
-    """The image: one program, which has all the others in it."""
+def add_image(docker: Docker, name: str, scripts: Mapping[str, str]) -> None:
+    """An image of one program, which has all the others in it, and of scripts for its shell."""
     archive = docker.folder / "image.tar"
     with tarfile.open(archive, "w") as image:
-        for name in ("bin", "etc", "run", "proc", "tmp"):
-            folder = tarfile.TarInfo(name)
-            folder.type, folder.mode = tarfile.DIRTYPE, 0o1777 if name == "tmp" else 0o755
-            image.addfile(folder)
+        for folder in ("bin", "etc", "run", "proc", "tmp"):
+            entry = tarfile.TarInfo(folder)
+            entry.type, entry.mode = tarfile.DIRTYPE, 0o1777 if folder == "tmp" else 0o755
+            image.addfile(entry)
         image.add(Path(shutil.which("busybox") or "").resolve(), "bin/busybox")
-        for name in PROGRAMS:
-            link = tarfile.TarInfo(f"bin/{name}")
-            link.type, link.linkname = tarfile.SYMTYPE, "busybox"
-            image.addfile(link)
-        passwd = tarfile.TarInfo("etc/passwd")
-        text = b"root:x:0:0::/:/bin/sh\n"
-        passwd.size = len(text)
-        image.addfile(passwd, io.BytesIO(text))
-    docker("import", str(archive), IMAGE)
+        for program in PROGRAMS:
+            entry = tarfile.TarInfo(f"bin/{program}")
+            entry.type, entry.linkname = tarfile.SYMTYPE, "busybox"
+            image.addfile(entry)
+        for script, text in scripts.items():
+            entry = tarfile.TarInfo(f"bin/{script}")
+            entry.mode, entry.size = 0o755, len(text.encode())
+            image.addfile(entry, io.BytesIO(text.encode()))
+    docker("import", str(archive), name)
 
 
 def _end(server: subprocess.Popen[bytes]) -> None:

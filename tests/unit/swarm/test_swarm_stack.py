@@ -29,17 +29,6 @@ SEES = (
 Told = dict[str, Any]
 
 
-@pytest.fixture(scope="module", name="docker")
-def swarm_of_one_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Docker]:
-    with docker_engine.running(tmp_path_factory.mktemp("docker")) as docker:
-        address = docker_engine.ADDRESS
-        pool = docker_engine.POOL
-        docker(
-            "swarm", "init", f"--advertise-addr={address}", f"--listen-addr={address}", f"--default-addr-pool={pool}"
-        )
-        yield docker
-
-
 class Stack:
     """A stack with one service, brought up by the module."""
 
