@@ -20,6 +20,14 @@ with socket.create_connection(("127.0.0.1", {port}), {patience}) as connection:
     raise SystemExit(connection.recv(64).split()[1:2] != [b"200"])
 """
 
+READY = "AIRFLOW_BACKBONE_READY"
+"""The variable of a file that a worker makes when it consumes its queues; its port is open long before that."""
+
+_READY = """\
+import os
+os.stat("{ready}")
+"""
+
 _PORT = """\
 import socket
 socket.create_connection(("127.0.0.1", {port}), {patience}).close()
@@ -41,10 +49,10 @@ raise SystemExit(statuses == ["healthy", "unhealthy"])
 """
 
 
-def command(health: Mapping[str, Any], api_host: str, api_port: int) -> list[str] | None:
+def command(health: Mapping[str, Any], api_host: str, api_port: int, ready: str | None = None) -> list[str] | None:
     """The program of a look and its arguments; it ends with 0 where the component works. None: there is nothing to look at.
 
-    health: the component's. api_host, api_port: where an API server answers.
+    health: the component's. api_host, api_port: where an API server answers. ready: the file that it makes when it works.
     """
     made: dict[str, Callable[[], str | None]] = {
         "http": lambda: _HTTP.format(port=health["port"], path=health["path"], patience=PATIENCE),
@@ -56,4 +64,6 @@ def command(health: Mapping[str, Any], api_host: str, api_port: int) -> list[str
     }
     text = made[health["type"]]()
     # Without the packages of the environment, of which some are imported at every start of Python.
-    return None if text is None else ["python", "-I", "-S", "-c", text]
+    if text is None:
+        return None
+    return ["python", "-I", "-S", "-c", (_READY.format(ready=ready) if ready else "") + text]

@@ -14,6 +14,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ansible_collections.airstack.backbone.plugins.module_utils._model import placement
+
 from . import configuration, image, probes
 from .configuration import Component, Places
 
@@ -42,6 +44,9 @@ HOST = "%h"
 """What Celery replaces with the name of its container; the Engine itself replaces nothing in a command."""
 
 SLOT = "{{.Task.Slot}}"
+
+READY = f"{image.SCRATCH}/consumes"
+"""The file that a worker makes when it consumes its queues."""
 
 LONGEST_NAME = 64
 """Characters of the name of a config or a secret (swarmkit, manager/controlapi)."""
@@ -154,8 +159,11 @@ def service_name(stack: Stack, component: Component) -> str:
 
 
 def _timeout(component: Component) -> int:
-    """How many seconds one of its processes may take until it counts as started."""
-    return int(component["start_timeout"]) + MONITOR
+    """How many seconds one of its processes may take until it counts as started.
+
+    More than the Engine takes to find that it does not: so the Engine has brought back what ran before when that is told.
+    """
+    return int(component["start_timeout"]) + (LOOKS + 1) * LOOK * 2 + MONITOR
 
 
 def _network(stack: Stack, name: str) -> dict[str, Any]:
@@ -219,12 +227,14 @@ def _container(
     component: Component, stack: Stack, configs: Mapping[str, str], secrets: Mapping[str, str]
 ) -> dict[str, Any]:
     user, group = image.USER.split(":")
-    look = probes.command(component["health"], "api-server", stack.api_port)
+    ready = READY if component["kind"] == "worker" else None
+    look = probes.command(component["health"], placement.API_NAME, stack.api_port, ready)
+    variables = {**configuration.environment(component, PLACES), **({probes.READY: ready} if ready else {})}
     return {
         "Image": stack.image,
         "Args": _command(component),
         "Hostname": component["name"] if component["once"] else f"{component['name']}-{SLOT}",
-        "Env": [f"{name}={value}" for name, value in sorted(configuration.environment(component, PLACES).items())],
+        "Env": [f"{name}={value}" for name, value in sorted(variables.items())],
         "User": image.USER,
         "Privileges": {"NoNewPrivileges": True},
         "CapabilityDrop": ["ALL"],
@@ -292,7 +302,7 @@ def _placement(component: Component, stack: Stack) -> dict[str, Any]:
 
 def _networks(component: Component, stack: Stack) -> Iterator[dict[str, Any]]:
     if component["kind"] in TALKING:
-        aliases = {"Aliases": [component["name"]]} if component["kind"] == "api-server" else {}
+        aliases = {"Aliases": [placement.API_NAME]} if component["kind"] == "api-server" else {}
         yield {"Target": f"{stack.name}_{CONTROL}", **aliases}
     yield {"Target": f"{stack.name}_{DATA}"}
 

@@ -129,16 +129,16 @@ def _wait(engine: Engine, services: Sequence[Service], changed: Mapping[str, str
     """
     begin = time.monotonic()
     started = {service.name: begin for service in services}
-    progress = dict.fromkeys(started, -1)
+    progress = dict.fromkeys(started, (-1, ""))
     waiting = {service.name: service for service in services}
     late = []
     while waiting:
         for name, service in list(waiting.items()):
             there, verdict = _verdict(engine, service, name in changed)
             now = time.monotonic()
-            if verdict.progress != progress[name] or verdict.state == tasks.DRAINING:
-                progress[name] = verdict.progress
-                started[name] = now
+            here = (verdict.progress, verdict.stage)
+            if here != progress[name] or verdict.state == tasks.DRAINING:
+                progress[name], started[name] = here, now
             if verdict.state == tasks.DONE:
                 del waiting[name]
             elif verdict.state == tasks.FAILED:

@@ -35,10 +35,11 @@ SHOWN = 3
 
 @dataclass(frozen=True)
 class Verdict:
-    """state: one of the above. progress: processes that run as they shall. reason: of a failure."""
+    """state: one of the above. progress: processes that run as they shall. stage: of an update. reason: of a failure."""
 
     state: str
     progress: int = 0
+    stage: str = ""
     reason: str = ""
 
 
@@ -51,11 +52,11 @@ def replicas(service: Object, tasks: Sequence[Object], is_changed: bool) -> Verd
     running = sum(1 for task in tasks if _runs(task) and is_current(task, service))
     update = (service.get("UpdateStatus") or {}).get("State", "")
     if is_changed and update in GIVEN_UP:
-        return Verdict(FAILED, running, GIVEN_UP[update])
+        return Verdict(FAILED, running, update, GIVEN_UP[update])
     if update not in UNDERWAY and running == wanted:
-        return Verdict(DONE, running)
+        return Verdict(DONE, running, update)
     is_draining = update != "rollback_started" and any(map(_stops, tasks))
-    return Verdict(DRAINING if is_draining else PENDING, running)
+    return Verdict(DRAINING if is_draining else PENDING, running, update)
 
 
 def job(service: Object, tasks: Sequence[Object]) -> Verdict:
@@ -68,7 +69,7 @@ def job(service: Object, tasks: Sequence[Object]) -> Verdict:
     has_ended = bool(current) and all(map(is_over, current))
     retries = (service["Spec"]["TaskTemplate"].get("RestartPolicy") or {}).get("Condition") != "none"
     if has_ended and not retries:
-        return Verdict(FAILED, completed, "it ended with a failure")
+        return Verdict(FAILED, completed, reason="it ended with a failure")
     return Verdict(PENDING, completed)
 
 

@@ -1,7 +1,7 @@
 # Copyright: Contributors to airstack.backbone
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 
-"""What a worker tells systemd, with a real socket."""
+"""What a worker tells systemd, with a real socket, and a health check, with a file."""
 
 from __future__ import annotations
 
@@ -28,7 +28,15 @@ def test_systemd_hears_that_the_worker_is_ready(
         assert systemd.recv(100) == b"READY=1"
 
 
-def test_without_systemd_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
+def test_a_health_check_finds_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_BACKBONE_READY", str(tmp_path / "ready"))
+    for _time in range(2):
+        worker_ready.send(sender=None)
+        assert (tmp_path / "ready").exists()
+
+
+def test_where_nobody_is_to_be_told_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("NOTIFY_SOCKET", "AIRFLOW_BACKBONE_READY"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.delattr(readiness, "socket")
     assert all(not isinstance(answer, Exception) for _receiver, answer in worker_ready.send(sender=None))

@@ -15,6 +15,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -149,6 +150,14 @@ def test_a_worker_may_finish_its_tasks(stack: Rendered, planned: dict[str, Any])
     assert container(stack, "worker-etl")["StopGracePeriod"] > planned["longest_task"] * 10**9
 
 
+def test_the_engine_judges_before_the_one_who_waits(stack: Rendered) -> None:
+    for service in stack["services"]:
+        look = service["spec"]["TaskTemplate"]["ContainerSpec"]["Healthcheck"]
+        if "Interval" in look:
+            one = look["Interval"] + look["Timeout"]
+            assert service["timeout"] * 10**9 > look["StartPeriod"] + look["Retries"] * one
+
+
 def test_what_is_replaced_comes_back_when_it_fails(stack: Rendered) -> None:
     services = {name: spec for name, spec in specs(stack).items() if name != "setup"}
     assert {spec["UpdateConfig"]["FailureAction"] for spec in services.values()} == {"rollback"}
@@ -233,8 +242,8 @@ def unused_port() -> int:
         return int(taken.getsockname()[1])
 
 
-def looks_well(health: dict[str, Any], api_port: int = 1) -> bool:
-    command = probes.command(health, "127.0.0.1", api_port)
+def looks_well(health: dict[str, Any], api_port: int = 1, ready: str | None = None) -> bool:
+    command = probes.command(health, "127.0.0.1", api_port, ready)
     assert command is not None
     return subprocess.run([sys.executable, *command[1:]], stderr=subprocess.DEVNULL, check=False).returncode == 0
 
@@ -253,6 +262,17 @@ def test_a_look_where_nobody_listens(kind: str) -> None:
 def test_a_look_at_a_port() -> None:
     with answering(403, "") as port:
         assert looks_well({"type": "port", "port": port})
+
+
+def test_a_worker_works_when_it_says_that_it_consumes(tmp_path: Path, stack: Rendered) -> None:
+    ready = tmp_path / "ready"
+    with answering(403, "") as port:
+        assert not looks_well({"type": "port", "port": port}, ready=str(ready))
+        ready.touch()
+        assert looks_well({"type": "port", "port": port}, ready=str(ready))
+    worker = container(stack, "worker-ml")
+    assert f"AIRFLOW_BACKBONE_READY={swarm.READY}" in worker["Env"]
+    assert f'os.stat("{swarm.READY}")' in worker["Healthcheck"]["Test"][-1]
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,15 @@
 # Copyright: Contributors to airstack.backbone
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Tells systemd that a worker consumes, for units of ``Type=notify``. Elsewhere it does nothing."""
+"""Tells that a worker consumes: systemd, for units of ``Type=notify``, or whoever looks for a file, in a container.
+
+``AIRFLOW_BACKBONE_READY`` names that file. Where nobody is to be told, nothing happens.
+"""
 
 from __future__ import annotations
 
 import os
 import socket
+from pathlib import Path
 
 from celery.signals import worker_ready
 
@@ -21,3 +25,11 @@ def tell_systemd(**_arguments: object) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as notification:
         notification.connect(address)
         notification.sendall(b"READY=1")
+
+
+@worker_ready.connect
+def make_file(**_arguments: object) -> None:
+    """Make the file for which a container's health check looks."""
+    path = os.environ.get("AIRFLOW_BACKBONE_READY")
+    if path:
+        Path(path).touch()
