@@ -52,6 +52,11 @@ test-brokers: ## Deploy the platform on each of the other brokers, one after the
 	@scripts/setup lab servers controller lint test
 	scripts/prove $(BROKERS)
 
+.PHONY: test-swarm
+test-swarm: ## Deploy the platform on Docker Swarm, with an image that is built before
+	@scripts/setup lab servers controller lint test
+	scripts/prove molecule-swarm
+
 .PHONY: test-image
 test-image: ## Build the image of the core, run it as strictly as can be, and promote it
 	@scripts/setup lab servers controller test
