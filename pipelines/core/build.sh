@@ -15,13 +15,13 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/playing.sh"
 
 need_parameters ACCEPTANCE_INVENTORY
-need_programs git
+need_programs git awk grep
 note_wrong_place "${ACCEPTANCE_INVENTORY:-}"
 refuse_problems
 
 ignore_work
-if is_a_record HEAD; then
-  say "this commit records what was deployed, so there is nothing to build."
+if is_deployed HEAD; then
+  say "nothing but records came after the commit that acceptance's core is of, so there is nothing to build."
   exit
 fi
 prepare_ansible

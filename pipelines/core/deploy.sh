@@ -26,9 +26,6 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=pipelines/core/playing.sh
 . "$here/playing.sh"
 
-# The commit that described the core of a lock, or nothing. The files are always of the form that the collection writes.
-locked_commit() { awk '$1 == "commit:" { gsub(/[\047"]/, "", $2); print $2; exit }' "$PLATFORM/$1"; }
-
 # Goes to the end of the branch, where the lock of this commit's acceptance is, unless anything but such records came after it.
 follow_records() {
   platform_git fetch --quiet "$PLATFORM_PUSH_URL" "refs/heads/$PLATFORM_BRANCH" ||
@@ -57,13 +54,13 @@ esac
 need_parameters ACCEPTANCE_INVENTORY PRODUCTION_INVENTORY PLATFORM_BRANCH PLATFORM_PUSH_URL
 need_secrets DEPLOY_SSH_KEY DEPLOY_KNOWN_HOSTS PLATFORM_SSH_KEY
 need_programs git ssh awk grep
-note_wrong_place "${inventory:-}"
+note_wrong_place "${ACCEPTANCE_INVENTORY:-}" "${inventory:-}"
 refuse_problems
 
 ignore_work
 commit=$(git rev-parse HEAD)
-if is_a_record "$commit"; then
-  say "this commit records what was deployed, so there is nothing to deploy."
+if is_deployed "$commit"; then
+  say "nothing but records came after the commit that acceptance's core is of, so there is nothing to deploy."
   exit
 fi
 take_secrets

@@ -30,8 +30,15 @@ changes_but_records() {
   git -C "$PLATFORM" diff --name-only "$1" "$2" | grep --quiet --invert-match --extended-regexp '(^|/)(core|dags)\.lock\.yml$'
 }
 
-# is_a_record COMMIT: whether a commit changes what was deployed and nothing else, as pipelines commit it.
-is_a_record() {
-  git -C "$PLATFORM" rev-parse --quiet --verify "$1^" >/dev/null &&
-    ! git -C "$PLATFORM" diff --quiet "$1^" "$1" && ! changes_but_records "$1^" "$1"
+# locked_commit LOCK: the commit that described the core of a lock, or nothing. The files are always of the form that the collection
+# writes.
+locked_commit() {
+  [[ ! -f "$PLATFORM/$1" ]] || awk '$1 == "commit:" { gsub(/[\047"]/, "", $2); print $2; exit }' "$PLATFORM/$1"
+}
+
+# is_deployed COMMIT: whether acceptance has its core already: nothing but records came after the commit that its lock says.
+is_deployed() {
+  local accepted
+  accepted=$(locked_commit "$(lock_of "$ACCEPTANCE_INVENTORY" core.lock.yml)")
+  [[ -n "$accepted" ]] && git -C "$PLATFORM" cat-file -e "$accepted^{commit}" 2>/dev/null && ! changes_but_records "$accepted" "$1"
 }

@@ -202,8 +202,22 @@ def test_what_was_recorded_is_neither_built_nor_deployed(platform: Platform) -> 
     platform.check_out("FETCH_HEAD")
     for done in (platform.run("build.sh"), platform.deploy("acceptance"), platform.deploy("production")):
         assert done.returncode == 0
-        assert "this commit records what was deployed" in done.stdout
+        assert "nothing but records came after the commit that acceptance's core is of" in done.stdout
     assert platform.played() == []
+    assert platform.run("changed.sh").stdout == "false\n"
+
+
+def test_a_change_that_a_record_came_after_is_not_lost(platform: Platform) -> None:
+    """A vendor may look at the branch's end alone."""
+    assert platform.run("changed.sh").stdout == "true\n"
+    assert platform.deploy("acceptance").returncode == 0
+    platform.push(notes="more words\n")
+    (platform.checkout / "inventories" / "acceptance" / "dags.lock.yml").write_text("{}\n", encoding="utf-8")
+    committed(platform.checkout)
+    assert platform.run("changed.sh").stdout == "true\n"
+    platform.played()
+    assert platform.run("build.sh").returncode == 0
+    assert [each["play"] for each in platform.played()] == ["core"]
 
 
 def test_production_is_refused_what_acceptance_has_not(platform: Platform) -> None:
