@@ -73,6 +73,8 @@ def trial_command(name: str) -> list[str]:
     """What a builder is asked with to let an image run the program that comes on standard input, in as little as it may need."""
     return [
         *("run", "--rm", "--interactive", "--read-only", "--tmpfs", SCRATCH, "--cap-drop", "all", "--network", "none"),
+        # podman's own limits are more than a machine may allow that is a container itself.
+        *("--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024"),
         *("--security-opt", "no-new-privileges", "--user", ANYBODY, name, "python", "-"),
     ]
 
