@@ -87,7 +87,7 @@ def swarm_of_the_platform(platform: Platform) -> Swarm:
 
 
 def deploy(platform: Platform, image: str, digest: str, succeeds: bool = True) -> str:
-    """Run the components with another image of the core."""
+    """Deploy the platform with another image of the core."""
     core = {"image": image.partition("@")[0], "digest": digest}
     return ansible_playbook(platform.inventory, "site.yml", {"airflow_core_deployed": core}, succeeds=succeeds)
 
