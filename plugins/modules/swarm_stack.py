@@ -96,6 +96,14 @@ options:
           - It works when it runs and its health check, where it has one, says so.
         type: int
         default: 300
+  registry_username:
+    description:
+      - Who takes the images out of their registry, on each node that runs one.
+      - The Engine keeps it with what is brought up, and nobody is told another one where nothing else changes.
+    type: str
+  registry_password:
+    description: The password or token for that.
+    type: str
   patience:
     description: Seconds to wait for processes that finish their work before they make room.
     type: int
@@ -163,7 +171,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.airstack.backbone.plugins.module_utils._swarm import applying, arguments, comparison, stack
-from ansible_collections.airstack.backbone.plugins.module_utils._swarm.engine import Engine, EngineError
+from ansible_collections.airstack.backbone.plugins.module_utils._swarm.engine import Engine, EngineError, Login
 
 ARGUMENTS: dict[str, Any] = {
     **arguments.STACK,
@@ -191,12 +199,20 @@ ARGUMENTS: dict[str, Any] = {
             "timeout": {"type": "int", "default": 300},
         },
     },
+    "registry_username": {"type": "str"},
+    "registry_password": {"type": "str", "no_log": True},
     "patience": {"type": "int", "default": 90},
 }
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    module = AnsibleModule(
+        argument_spec=ARGUMENTS,
+        required_together=[("registry_username", "registry_password")],
+        supports_check_mode=True,
+    )
+    username, password = module.params["registry_username"], module.params["registry_password"]
+    login = Login(username, password) if username else None
     engine = Engine(module.params["socket"])
     late: list[str] = []
     try:
@@ -205,7 +221,7 @@ def main() -> None:
         planned = stack.changes(wanted, found)
         difference = stack.diff(wanted, found, planned)
         if not module.check_mode:
-            late = applying.apply(engine, wanted, found, planned, module.params["patience"])
+            late = applying.apply(engine, wanted, found, planned, module.params["patience"], login)
     except (stack.StackError, EngineError) as error:
         module.fail_json(msg=str(error))
     for path, names in ignored.items():

@@ -12,7 +12,7 @@ from http.client import NOT_FOUND
 from typing import Any
 
 from ansible_collections.airstack.backbone.plugins.module_utils._swarm import comparison, tasks
-from ansible_collections.airstack.backbone.plugins.module_utils._swarm.engine import Engine, EngineError
+from ansible_collections.airstack.backbone.plugins.module_utils._swarm.engine import Engine, EngineError, Login
 from ansible_collections.airstack.backbone.plugins.module_utils._swarm.stack import (
     Changes,
     Found,
@@ -68,11 +68,13 @@ def _tasks(engine: Engine, names: Sequence[str]) -> list[Any]:
     return list(engine.get("/tasks", filters={"service": list(names)})) if names else []
 
 
-def apply(engine: Engine, wanted: Wanted, found: Found, planned: Changes, patience: int) -> list[str]:
+def apply(
+    engine: Engine, wanted: Wanted, found: Found, planned: Changes, patience: int, login: Login | None
+) -> list[str]:
     """Does what is planned, wave by wave, each only when the one before works.
 
-    patience: seconds to wait for processes that finish their work before they make room for others. The services whose
-    processes take longer are returned; the Engine goes on with them by itself.
+    login: at the registry of the services' images. patience: seconds to wait for processes that finish their work before
+    they make room for others. The services whose processes take longer are returned; the Engine goes on with them by itself.
 
     :raises StackError: a service has not come to work
     """
@@ -94,7 +96,7 @@ def apply(engine: Engine, wanted: Wanted, found: Found, planned: Changes, patien
         here = [service for service in wanted.services if service.wave == wave]
         changed = [service for service in here if service.name in planned.services]
         for service in changed:
-            _bring(engine, service, found, ids, service.name in planned.again)
+            _bring(engine, service, found, ids, service.name in planned.again, login)
         late += _wait(engine, here, {service.name: found.time for service in changed}, patience)
     return late + _remove(engine, found, planned, patience)
 
@@ -110,16 +112,22 @@ def _relabel(engine: Engine, number: str, labels: Mapping[str, str]) -> None:
 
 
 def _bring(
-    engine: Engine, service: Service, found: Found, ids: Mapping[str, Mapping[str, str]], is_again: bool
+    engine: Engine,
+    service: Service,
+    found: Found,
+    ids: Mapping[str, Mapping[str, str]],
+    is_again: bool,
+    login: Login | None,
 ) -> None:
     spec = comparison.resolved(service.spec, ids["configs"], ids["secrets"])
+    headers = login.header(spec["TaskTemplate"]["ContainerSpec"]["Image"]) if login else None
     there = found.services.get(service.name)
     if there is None:
-        engine.post("/services/create", spec)
+        engine.post("/services/create", spec, headers)
         return
     count = there["Spec"]["TaskTemplate"].get("ForceUpdate", 0) + is_again
     spec["TaskTemplate"] = {**spec["TaskTemplate"], "ForceUpdate": count}
-    engine.post(f"/services/{there['ID']}/update", spec, version=there["Version"]["Index"])
+    engine.post(f"/services/{there['ID']}/update", spec, headers, version=there["Version"]["Index"])
 
 
 def _wait(engine: Engine, services: Sequence[Service], changed: Mapping[str, str], patience: int) -> list[str]:

@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 import json
 import socket
 import struct
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -44,6 +46,19 @@ class _Connection(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
+@dataclass(frozen=True)
+class Login:
+    """Who takes an image out of its registry."""
+
+    username: str
+    password: str
+
+    def header(self, image: str) -> dict[str, str]:
+        """What the Engine, and the nodes that it tells, use for an image."""
+        words = {"username": self.username, "password": self.password, "serveraddress": image.partition("/")[0]}
+        return {"X-Registry-Auth": base64.urlsafe_b64encode(json.dumps(words).encode()).decode()}
+
+
 class Engine:
     """Asks one Engine, in the newest version of the API that it has."""
 
@@ -55,9 +70,9 @@ class Engine:
         """What the Engine says of something. A query that is a dictionary is sent as JSON, as filters are."""
         return json.loads(self._ask("GET", path, query))
 
-    def post(self, path: str, body: Mapping[str, Any], **query: Any) -> Any:
+    def post(self, path: str, body: Mapping[str, Any], headers: Mapping[str, str] | None = None, **query: Any) -> Any:
         """Creates or updates something."""
-        answer = self._ask("POST", path, query, json.dumps(body))
+        answer = self._ask("POST", path, query, json.dumps(body), headers)
         return json.loads(answer) if answer.strip() else None
 
     def delete(self, path: str) -> None:
@@ -73,12 +88,21 @@ class Engine:
         answer = self._ask("GET", path, {"stdout": 1, "stderr": 1, "tail": lines})
         return unframed(answer).decode(errors="replace").splitlines()
 
-    def _ask(self, method: str, path: str, query: Mapping[str, Any], body: str | None = None) -> bytes:
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, Any],
+        body: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> bytes:
         words = {key: json.dumps(value) if isinstance(value, dict) else value for key, value in query.items()}
         address = quote(path) + (f"?{urlencode(words)}" if words else "")
         connection = _Connection(self._path)
         try:
-            connection.request(method, address, body, {"Content-Type": "application/json"} if body else {})
+            connection.request(
+                method, address, body, {**({"Content-Type": "application/json"} if body else {}), **(headers or {})}
+            )
             answer = connection.getresponse()
             content = answer.read()
         except (OSError, http.client.HTTPException) as error:

@@ -60,9 +60,15 @@ exec dockerd "$@"
 class Docker:
     """What a person would ask of the Engine. socket: where it listens."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, server: subprocess.Popen[bytes]) -> None:
         self.folder = folder
         self.socket = str(folder / "socket")
+        self._server = server
+
+    def beside(self, *words: str) -> list[str]:
+        """The words of a command that has the Engine's network."""
+        [child] = _children(self._server)
+        return ["nsenter", f"--net=/proc/{child}/ns/net", *words]
 
     def __call__(self, *words: str) -> str:
         """What docker prints."""
@@ -79,16 +85,17 @@ class Docker:
 @contextmanager
 def running(folder: Path) -> Iterator[Docker]:
     """An Engine that has one image, and is no Swarm yet."""
-    docker = Docker(folder)
+    socket = folder / "socket"
     places = {"data-root": "data", "exec-root": "exec", "pidfile": "pid"}
     options = [
         *(f"--{option}={folder / name}" for option, name in places.items()),
-        *(f"--host=unix://{docker.socket}", f"--bip={BRIDGE}", "--default-ulimit=nofile=8192:8192"),
+        *(f"--host=unix://{socket}", f"--bip={BRIDGE}", "--default-ulimit=nofile=8192:8192"),
         *(f"--cgroup-parent={group}" for group in [_cgroup()] if group),
     ]
     command = ["unshare", *NAMESPACES, "sh", "-c", START, "sh", *options]
     with (folder / "log").open("w") as log:
         server = subprocess.Popen(command, stdout=log, stderr=log)
+    docker = Docker(folder, server)
     try:
         until = time.monotonic() + 120
         while not _answers(docker):
@@ -139,11 +146,15 @@ def add_image(docker: Docker, name: str, scripts: Mapping[str, str]) -> None:
 
 def _end(server: subprocess.Popen[bytes]) -> None:
     """Lets the Engine end its containers, so that nothing of them is left with the kernel."""
-    children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text(encoding="utf-8").split()
-    for child in children:
-        os.kill(int(child), signal.SIGTERM)
+    for child in _children(server):
+        os.kill(child, signal.SIGTERM)
     try:
         server.wait(60)
     finally:
         server.kill()
         server.wait()
+
+
+def _children(server: subprocess.Popen[bytes]) -> list[int]:
+    listed = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text(encoding="utf-8")
+    return [int(child) for child in listed.split()]
