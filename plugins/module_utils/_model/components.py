@@ -28,6 +28,7 @@
   one of their host serves: the API server knows one port for all
 - port: where it listens for the others, or None; health: how its own machine sees that it works
 - start_timeout, stop_timeout: seconds that it may take to start and to stop
+- resources: what it is promised and what it may take, as resources.of gives it
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from . import brokers, log_store, settings, teams
+from . import brokers, log_store, resources, settings, teams
 from .ports import SCHEDULER_HEALTH_PORT, TRIGGERER_LOG_PORT, WORKER_LOG_PORT
 
 START_TIMEOUT = 300
@@ -126,6 +127,7 @@ def _setup(plan: Mapping[str, Any], endpoints: Mapping[str, Any]) -> dict[str, A
         "health": {"type": "end"},
         "start_timeout": MIGRATION_TIMEOUT,
         "stop_timeout": STOP_TIMEOUT,
+        "resources": resources.of(plan["resources"], {"name": "setup", "kind": "setup"}),
     }
 
 
@@ -160,6 +162,7 @@ def _component(
         "health": _health(kind, plan),
         "start_timeout": START_TIMEOUT,
         "stop_timeout": plan["timeouts"]["worker_stop"]["seconds"] if kind == "worker" else STOP_TIMEOUT,
+        "resources": resources.of(plan["resources"], placed),
     }
     component = brokers.connect(component, endpoints["broker"])
     component = teams.connect(component, teams.served(kind, placed["team"], plan))

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from . import dag_sources, names
+from . import dag_sources, names, resources
 from .dag_sources import Source
 from .fields import (
     Entry,
@@ -104,6 +104,7 @@ VARIABLES: dict[str, Entry] = {
     "airflow_api_internal_url": Entry(names.url),
     "airflow_admin_user": Entry(_user, default="admin"),
     "airflow_settings": Entry(mapping(_section, mapping(_section, scalar)), default={}),
+    "airflow_resources": Entry(resources.field, default={}),
     "airflow_secrets_required": Entry(flag, default=False),
 }
 
@@ -172,6 +173,7 @@ class Description:
     api_internal_url: str | None
     admin_user: str
     settings: dict[str, dict[str, str]]
+    resources: dict[str, dict[str, dict[str, Any]]]
     secrets_required: bool
     unread: frozenset[str]
 

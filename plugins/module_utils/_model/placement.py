@@ -110,7 +110,7 @@ def _systemd_problems(described: Description, inventory: Inventory) -> list[Prob
     ]
 
 
-def _swarm_problems(described: Description, inventory: Inventory) -> list[Problem]:
+def _swarm_problems(_described: Description, inventory: Inventory) -> list[Problem]:
     """A Swarm without nodes, and managers that are none of its nodes or too many to agree."""
     managers = inventory.hosts(MANAGERS)
     strangers = [

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from . import brokers, dag_sources, demands, description, placement, secrets, settings, teams, timeouts
+from . import brokers, dag_sources, demands, description, placement, resources, secrets, settings, teams, timeouts
 from .dag_sources import Source
 from .description import Description
 from .inventory import Inventory
@@ -55,7 +55,7 @@ def make(
     if problems:
         return None, problems
     made = _plan(described, sources, inventory, routing)
-    problems = demands.collisions(made)
+    problems = [*resources.problems(described.resources, made["components"]), *demands.collisions(made)]
     return (None, problems) if problems else (made, [])
 
 
@@ -147,6 +147,7 @@ def _plan(described: Description, sources: Sequence[Source], inventory: Inventor
         "api": api,
         "components": components,
         "settings": described.settings,
+        "resources": described.resources,
         "secrets": secrets.needed(sources, broker, log_store, api["users"]),
         "secrets_required": described.secrets_required,
     }

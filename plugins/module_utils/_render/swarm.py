@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.airstack.backbone.plugins.module_utils._model import placement
+from ansible_collections.airstack.backbone.plugins.module_utils._model import placement, resources
 
 from . import configuration, image, probes
 from .configuration import Component, Places
@@ -53,6 +53,9 @@ LONGEST_NAME = 64
 
 SIGNS = 12
 """Hexadecimal digits of a hash in a name."""
+
+BILLION = 10**9
+"""The Engine counts CPUs in billionths."""
 
 SECONDS = 10**9
 """The Engine counts nanoseconds."""
@@ -208,6 +211,7 @@ def _service(
         "TaskTemplate": {
             "ContainerSpec": _container(component, stack, configs, secrets),
             "RestartPolicy": _restart(component),
+            **_resources(component),
             "Placement": _placement(component, stack),
             "Networks": list(_networks(component, stack)),
         },
@@ -292,6 +296,21 @@ def _healthcheck(component: Component, look: Sequence[str]) -> dict[str, Any]:
 
 def _restart(component: Component) -> dict[str, Any]:
     return {"Condition": "none"} if component["once"] else {"Condition": "any", "Delay": RETRY * SECONDS}
+
+
+def _resources(component: Component) -> dict[str, Any]:
+    """What a node has to have left for it, and what it may take."""
+    named = {"Reservations": "requests", "Limits": "limits"}
+    made = {name: _amounts(component["resources"].get(part, {})) for name, part in named.items()}
+    said = {name: amounts for name, amounts in made.items() if amounts}
+    return {"Resources": said} if said else {}
+
+
+def _amounts(told: Mapping[str, str]) -> dict[str, int]:
+    return {
+        **({"NanoCPUs": int(resources.cpus(told["cpu"]) * BILLION)} if "cpu" in told else {}),
+        **({"MemoryBytes": resources.octets(told["memory"])} if "memory" in told else {}),
+    }
 
 
 def _placement(component: Component, stack: Stack) -> dict[str, Any]:

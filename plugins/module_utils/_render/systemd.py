@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ansible_collections.airstack.backbone.plugins.module_utils._model import resources
+
 from . import configuration, hardening
 from .configuration import HEADER, ROUTING, Component, Places
 
@@ -261,10 +263,22 @@ def service(component: Component, place: Place) -> str:
                 ("TimeoutStartSec", str(component["start_timeout"])),
                 ("TimeoutStopSec", str(component["stop_timeout"])),
                 *([] if component["once"] else stays),
+                *_limits(component),
                 *hardening.of(component["kind"]).items(),
             ],
         }
     )
+
+
+def _limits(component: Component) -> Entries:
+    """What its processes may take together. Nothing is promised here: a host's components are all there are on it."""
+    limits = component["resources"].get("limits", {})
+    quota = (
+        [("CPUQuota", f"{resources.cpus(limits['cpu']) * 100:f}".rstrip("0").rstrip(".") + "%")]
+        if "cpu" in limits
+        else []
+    )
+    return [*quota, *([("MemoryMax", str(resources.octets(limits["memory"])))] if "memory" in limits else [])]
 
 
 def mount_units(path: str) -> list[str]:

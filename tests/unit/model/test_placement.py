@@ -151,7 +151,11 @@ def test_on_swarm_components_and_managers_are_on_its_nodes(
 
 
 def test_on_swarm_a_manager_is_the_first_node(variables: dict[str, Any], inventory: Inventory) -> None:
-    groups = {"airflow_control": ["node1", "node2"], "airflow_workers_ml": ["node3"], "airflow_swarm_managers": ["node2"]}
+    groups = {
+        "airflow_control": ["node1", "node2"],
+        "airflow_workers_ml": ["node3"],
+        "airflow_swarm_managers": ["node2"],
+    }
     made = planned({**variables, "airflow_platform": "swarm"}, without_hosts(inventory, **groups))
     assert made["nodes"] == ["node2", "node1", "node3"]
 

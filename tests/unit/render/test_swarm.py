@@ -146,6 +146,16 @@ def test_names_are_as_long_as_the_engine_allows(variables: dict[str, Any], endpo
     assert [name for name in names if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", name)] == []
 
 
+def test_a_node_keeps_what_is_requested_and_a_container_to_its_limits(planned: Any, endpoints: Any) -> None:
+    told = {"worker": {"requests": {"cpu": "500m"}, "limits": {"cpu": "2", "memory": "1Gi"}}}
+    stack = rendered({**planned, "resources": told}, endpoints)
+    assert specs(stack)["worker-ml"]["TaskTemplate"]["Resources"] == {
+        "Reservations": {"NanoCPUs": 500_000_000},
+        "Limits": {"NanoCPUs": 2_000_000_000, "MemoryBytes": 2**30},
+    }
+    assert "Resources" not in specs(stack)["scheduler"]["TaskTemplate"]
+
+
 def test_a_worker_may_finish_its_tasks(stack: Rendered, planned: dict[str, Any]) -> None:
     assert container(stack, "worker-etl")["StopGracePeriod"] > planned["longest_task"] * 10**9
 

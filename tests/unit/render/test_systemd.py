@@ -80,6 +80,13 @@ def test_a_unit_loads_just_the_credentials_that_its_configuration_reads(
         assert set(re.findall(r"/run/credentials/[^\s\"]+", text)) == loaded
 
 
+def test_a_component_takes_no_more_than_its_limits(planned: Any, endpoints: Any, secrets: Any) -> None:
+    told = {"worker-etl": {"requests": {"cpu": "1"}, "limits": {"cpu": "1500m", "memory": "4Gi"}}}
+    made = component_files({**planned, "resources": told}, endpoints, "worker-etl1", CORE, secrets, 30)
+    (unit,) = units(made).values()
+    assert (values(unit, "CPUQuota"), values(unit, "MemoryMax")) == (["150%"], [str(4 * 2**30)])
+
+
 def test_a_worker_sees_the_sources_of_its_pool_and_no_others(file_sets: dict[str, FileSet]) -> None:
     worker = units(file_sets["worker-etl1"])["airflow-worker-etl"]
     assert values(worker, "TemporaryFileSystem") == ["/srv/airflow/dags:ro"]

@@ -14,7 +14,6 @@ import pytest
 from ansible_collections.airstack.backbone.plugins.module_utils import _health
 
 
-
 def on(*hosts: str) -> dict[str, t.Any]:
     """How a component is placed by systemd, where hosts and machines are the same."""
     return {"hosts": list(hosts), "machines": list(hosts), "replicas": len(hosts)}

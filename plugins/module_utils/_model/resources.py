@@ -1,0 +1,93 @@
+# Copyright: Contributors to airstack.backbone
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""How much of a machine a component's process is promised (requests), and how much it may take at most (limits).
+
+    {"worker": {"requests": {"cpu": "500m", "memory": "1Gi"}, "limits": {"memory": "4Gi"}}}
+
+A table is by a component's name or, for all of a kind, by kind. Quantities are written as in Kubernetes, whose users know
+them (k8s.io/apimachinery, pkg/api/resource).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from typing import Any
+
+from .fields import Entry, mapping, matching, nearest, record, scalar
+from .problems import Problem
+
+Table = Mapping[str, Mapping[str, Mapping[str, Any]]]
+
+CPU = re.compile(r"(?P<number>[0-9]{1,4}(\.[0-9]{1,3})?)|(?P<thousandths>[0-9]{1,7})m")
+MEMORY = re.compile(r"(?P<number>[0-9]{1,15})(?P<unit>[KMGT]i|[kMGT])?")
+
+_UNITS = {"": 1, **{unit: 1000**power for power, unit in enumerate("kMGT", 1)}}
+_UNITS |= {f"{unit}i": 1024**power for power, unit in enumerate("KMGT", 1)}
+
+
+def _quantity(pattern: re.Pattern[str], meaning: str) -> Any:
+    def field(value: Any, where: str, problems: list[Problem]) -> str | None:
+        text = scalar(value, where, [])
+        if text is not None and pattern.fullmatch(text):
+            return text
+        problems.append(Problem(where, value, meaning))
+        return None
+
+    return field
+
+
+_amounts = record(
+    {
+        "cpu": Entry(_quantity(CPU, "CPUs, such as 2, 0.5 or 500m (thousandths)")),
+        "memory": Entry(_quantity(MEMORY, "bytes, such as 512Mi or 4Gi")),
+    }
+)
+field = mapping(
+    matching(r"[a-z][a-z0-9-]*", "the name of a component or of a kind of component"),
+    record({"requests": Entry(_amounts, default={}), "limits": Entry(_amounts, default={})}),
+)
+
+
+def problems(table: Table, components: Iterable[Mapping[str, Any]]) -> list[Problem]:
+    """Names that no component has, and promises above what may be taken.
+
+    components: as the plan lists them.
+    """
+    known = ["setup", *dict.fromkeys(name for each in components for name in (each["kind"], each["name"]))]
+    found = []
+    for name, parts in table.items():
+        where = f"airflow_resources.{name}"
+        if name not in known:
+            meant = nearest(name, known)
+            right = f"one of {', '.join(known)}" + (f" (did you mean {meant}?)" if meant else "")
+            found.append(Problem(where, name, right))
+        for kind, number in (("cpu", cpus), ("memory", octets)):
+            request, limit = (parts[part].get(kind) for part in ("requests", "limits"))
+            if request and limit and number(request) > number(limit):
+                found.append(Problem(f"{where}.requests.{kind}", request, f"at most its limit, which is {limit}"))
+    return found
+
+
+def of(table: Table, component: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """What a table says of a component, by its name or else by its kind; nothing that is not said."""
+    told = table.get(component["name"], table.get(component["kind"], {}))
+    said = {part: {kind: text for kind, text in amounts.items() if text} for part, amounts in told.items()}
+    return {part: amounts for part, amounts in said.items() if amounts}
+
+
+def cpus(text: str) -> Decimal:
+    """A quantity of CPUs as a number. Raises ValueError where it is none."""
+    found = CPU.fullmatch(text)
+    if not found:
+        raise ValueError(text)
+    return Decimal(found["number"]) if found["number"] else Decimal(found["thousandths"]) / 1000
+
+
+def octets(text: str) -> int:
+    """A quantity of memory in bytes. Raises ValueError where it is none."""
+    found = MEMORY.fullmatch(text)
+    if not found:
+        raise ValueError(text)
+    return int(found["number"]) * _UNITS[found["unit"] or ""]
