@@ -31,6 +31,9 @@ MANAGERS = "airflow_swarm_managers"
 ITS_ADDRESS = "airflow.utils.net.get_host_ip_address"
 """The name of a container or a pod is nobody else's to resolve."""
 
+LONGEST_SERVICE = 63
+"""Characters of the name of a service on a Swarm (swarmkit, manager/controlapi): it is a host's name as well."""
+
 API_NAME = "api-server"
 """By what name a container finds the API servers, where the platform gives names to components."""
 
@@ -50,6 +53,7 @@ class Platform:
     machines: what ``{host}`` stands for in each of a component's processes, from its name, hosts and replicas.
     api_name: by what name or address other components reach the API server.
     entrance: the address at which people do; None: the same.
+    collisions: what is wrong with what follows from a description, the plan.
     hostname_callable: what Airflow calls for the name of a machine that others reach; None: its own, the machine's full name.
     """
 
@@ -59,6 +63,7 @@ class Platform:
     machines: Callable[[str, Sequence[str], int], list[str]]
     api_name: Callable[[Inventory, Sequence[str]], str]
     entrance: Callable[[Inventory], str | None]
+    collisions: Callable[[Mapping[str, Any]], list[Problem]] = lambda _plan: []
     hostname_callable: str | None = None
     has_hosts: bool = True
 
@@ -177,6 +182,29 @@ def _counted(described: Description) -> Iterator[Problem]:
             yield Problem(f"airflow_worker_pools[{at}].replicas", pool.replicas, right)
 
 
+def stack(environment: str) -> str:
+    """What an environment is called on a Swarm."""
+    return f"airflow-{environment}"
+
+
+def service(environment: str, component: str) -> str:
+    """What a component is called on a Swarm, which other environments may share."""
+    return f"{stack(environment)}_{component}"
+
+
+def _long_services(plan: Mapping[str, Any]) -> list[Problem]:
+    """Components whose service on a Swarm would have too long a name, which is made of the description's own names."""
+    names = {each["name"]: service(plan["environment"], each["name"]) for each in plan["components"]}
+    right = (
+        f"{LONGEST_SERVICE} characters or fewer: a shorter airflow_environment, or a shorter name of its pool or team"
+    )
+    return [
+        Problem(f"the service of {component}", name, right)
+        for component, name in names.items()
+        if len(name) > LONGEST_SERVICE
+    ]
+
+
 def _asked(_hosts: Sequence[str], asked: int | None) -> int:
     return 1 if asked is None else asked
 
@@ -199,6 +227,7 @@ PLATFORMS: dict[str, Platform] = {
         api_name=lambda _inventory, _hosts: API_NAME,
         # A published port is every node's.
         entrance=lambda inventory: inventory.address(_swarm_nodes(inventory)[0]),
+        collisions=_long_services,
         hostname_callable=ITS_ADDRESS,
     ),
     "kubernetes": Platform(

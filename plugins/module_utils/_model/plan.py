@@ -55,7 +55,11 @@ def make(
     if problems:
         return None, problems
     made = _plan(described, sources, inventory, routing)
-    problems = [*resources.problems(described.resources, made["components"]), *demands.collisions(made)]
+    problems = [
+        *resources.problems(described.resources, made["components"]),
+        *demands.collisions(made),
+        *placement.of(described).collisions(made),
+    ]
     return (None, problems) if problems else (made, [])
 
 

@@ -97,7 +97,7 @@ class Stack:
     @property
     def name(self) -> str:
         """The name of the stack."""
-        return f"airflow-{self.environment}"
+        return placement.stack(self.environment)
 
 
 def render(
@@ -158,7 +158,7 @@ def _versioned(name: str, digest: str) -> str:
 
 def service_name(stack: Stack, component: Component) -> str:
     """The name of a component's service."""
-    return f"{stack.name}_{component['name']}"
+    return placement.service(stack.environment, component["name"])
 
 
 def _timeout(component: Component) -> int:

@@ -89,8 +89,8 @@ def apply(
         for name in names:
             data = base64.b64encode(contents[name].encode()).decode()
             ids[kind][name] = engine.post(f"/{kind}/create", {"Name": name, "Labels": label, "Data": data})["ID"]
-    for number, labels in planned.labels.items():
-        _relabel(engine, number, labels)
+    for node in planned.labels:
+        _relabel(engine, node.number, node.after)
     late: list[str] = []
     for wave in sorted({service.wave for service in wanted.services}):
         here = [service for service in wanted.services if service.wave == wave]

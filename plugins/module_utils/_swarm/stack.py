@@ -70,13 +70,23 @@ class Found:
 
 
 @dataclass(frozen=True)
+class Labels:
+    """All labels of a node. number: its ID. host: its name."""
+
+    number: str
+    host: str
+    before: Mapping[str, str]
+    after: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class Changes:
-    """What has to be done, in this order. removed_*: names. labels: of nodes by ID, whole. again: jobs that failed."""
+    """What has to be done, in this order. removed_*: names. again: jobs that failed."""
 
     networks: Sequence[Object]
     configs: Sequence[str]
     secrets: Sequence[str]
-    labels: Mapping[str, Mapping[str, str]]
+    labels: Sequence[Labels]
     services: Sequence[str]
     again: Sequence[str]
     removed_services: Sequence[str]
@@ -90,7 +100,7 @@ class Changes:
             "network created": [network["Name"] for network in self.networks],
             "config created": self.configs,
             "secret created": self.secrets,
-            "node labelled": self.labels,
+            "node labelled": [node.host for node in self.labels],
             "service brought up": [name for name in self.services if name not in self.again],
             "job run again": self.again,
             "service removed": self.removed_services,
@@ -120,7 +130,7 @@ def changes(wanted: Wanted, found: Found) -> Changes:
         networks=[network for network in wanted.networks if network["Name"] not in found.networks],
         configs=[name for name in wanted.configs if name not in found.configs],
         secrets=[name for name in wanted.secrets if name not in found.secrets],
-        labels=dict(_labels(wanted, found)),
+        labels=list(_labels(wanted, found)),
         services=[name for name in names if name in changed or name in again],
         again=again,
         removed_services=[name for name in found.services if name not in names],
@@ -134,7 +144,7 @@ def diff(wanted: Wanted, found: Found, planned: Changes) -> list[dict[str, str]]
     """What changes, as Ansible shows it. No content of a secret is in it."""
     entries = []
     specs = {service.name: service.spec for service in wanted.services}
-    for name in [*planned.services, *planned.removed_services]:
+    for name in [*(name for name in planned.services if name not in planned.again), *planned.removed_services]:
         before = found.services.get(name, {}).get("Spec")
         after = specs.get(name)
         entries.append(_entry(f"service {name}", _text(before, found.network_names), _text(after, found.network_names)))
@@ -149,11 +159,9 @@ def diff(wanted: Wanted, found: Found, planned: Changes) -> list[dict[str, str]]
     for kind, created, removed in objects:
         gone += [f"{kind} {name}" for name in removed]
         new += [f"{kind} {name}" for name in created]
-    labels_before = {node["ID"]: node for node in found.nodes if node["ID"] in planned.labels}
-    for number, node in labels_before.items():
-        host = node["Description"]["Hostname"]
-        gone += _label_lines(host, node["Spec"].get("Labels") or {})
-        new += _label_lines(host, planned.labels[number])
+    for node in planned.labels:
+        gone += _label_lines(node.host, node.before)
+        new += _label_lines(node.host, node.after)
     if gone or new:
         entries.append(_entry(f"stack {wanted.name}", _lines(gone), _lines(new)))
     return entries
@@ -235,15 +243,15 @@ def _kept(wanted: Wanted, found: Found, changed: Sequence[str], kind: str) -> It
         yield from comparison.references(there.get("Spec" if service.name in changed else "PreviousSpec"), kind)
 
 
-def _labels(wanted: Wanted, found: Found) -> Iterator[tuple[str, Mapping[str, str]]]:
-    """The labels of each node that has not those that it shall have. Only those of the stack are its own."""
+def _labels(wanted: Wanted, found: Found) -> Iterator[Labels]:
+    """The nodes that have not the labels that they shall have. Only those of the stack are its own."""
     prefix = f"{wanted.name}."
     for node in wanted.nodes:
         there = _node(node, found)
         labels = there["Spec"].get("Labels") or {}
         others = {key: value for key, value in labels.items() if not key.startswith(prefix)}
         if {**others, **node["labels"]} != labels:
-            yield there["ID"], {**others, **node["labels"]}
+            yield Labels(there["ID"], there["Description"]["Hostname"], labels, {**others, **node["labels"]})
 
 
 def _node(node: Object, found: Found) -> Object:

@@ -187,6 +187,19 @@ def test_on_swarm_a_replica_has_a_name_that_stays(swarm: dict[str, Any]) -> None
     ]
 
 
+def test_on_swarm_a_service_has_a_name_that_the_engine_takes(variables: dict[str, Any], inventory: Inventory) -> None:
+    etl, ml = variables["airflow_worker_pools"]
+    described = {
+        **variables,
+        "airflow_platform": "swarm",
+        "airflow_environment": "a" * 32,
+        "airflow_worker_pools": [{**etl, "name": "e" * 15}, {**ml, "name": "m" * 16}],
+    }
+    hosts = without_hosts(inventory, airflow_swarm=NODES)
+    assert list(refused(described, hosts)) == [f"the service of worker-{'m' * 16}"]
+    assert planned({**described, "airflow_environment": "a" * 31}, hosts)
+
+
 def test_on_kubernetes_no_host_runs_a_component(kubernetes: dict[str, Any]) -> None:
     assert set(map(tuple, by_name(kubernetes, "hosts").values())) == {()}
     assert {host["name"] for host in kubernetes["hosts"]} == {"backbone1", "objects1"}

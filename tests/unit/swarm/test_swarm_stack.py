@@ -268,6 +268,7 @@ def test_labels_of_nodes_are_the_stacks_alone(stack: Stack) -> None:
     nodes = [{"name": "elsewhere", "address": docker_engine.ADDRESS, "labels": {f"{stack.name}.web": "true"}}]
     done = stack.bring("one", placed, nodes=nodes)
     assert labels() == {"rack": "7", f"{stack.name}.web": "true"}
+    assert "node labelled: node1" in done["changes"]
     label = f"node node1: {stack.name}."
     before, now = after(done, f"stack {stack.name}")
     assert f"{label}old=true\n" in before
