@@ -177,10 +177,11 @@ def _failure(engine: Engine, service: Mapping[str, Any], reason: str, since: str
     lines = [f"The service {name} does not work: {reason}."]
     if said := (service.get("UpdateStatus") or {}).get("Message"):
         lines.append(f"The Engine says: {said}")
-    if found := tasks.errors(listed, ""):
+    is_job = "ReplicatedJob" in service["Spec"]["Mode"]
+    if found := tasks.errors(listed, "", is_job):
         lines += ["Its newest tasks:", *(f"  {error}" for error in found)]
     for task in listed:
-        if tasks.has_ended_badly(task) and (log := _log(engine, task["ID"])):
+        if tasks.has_ended_badly(task, is_job) and (log := _log(engine, task["ID"])):
             lines += ["The last lines of one of them:", *(f"  {line}" for line in log)]
             break
     return "\n".join(lines)

@@ -179,7 +179,7 @@ def told(service: Object, found: Found) -> dict[str, Any]:
         "replicas": mode["ReplicatedJob"]["TotalCompletions"] if is_job else mode["Replicated"]["Replicas"],
         "running": verdict.progress,
         "update": (service.get("UpdateStatus") or {}).get("State", ""),
-        "errors": tasks.errors(listed, tasks.second(service["UpdatedAt"])),
+        "errors": tasks.errors(listed, tasks.second(service["UpdatedAt"]), is_job),
     }
 
 

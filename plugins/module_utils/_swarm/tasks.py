@@ -83,18 +83,18 @@ def _container(template: Object) -> Any:
     return comparison.comparable(spec, {}), template.get("ForceUpdate", 0)
 
 
-def errors(tasks: Sequence[Object], since: str) -> list[str]:
+def errors(tasks: Sequence[Object], since: str, is_job: bool) -> list[str]:
     """What went wrong with the newest tasks that failed, each once.
 
-    since: tasks that were made before this time, as the Engine writes it, are left out
+    since: tasks that were made before this time, as the Engine writes it, are left out. is_job: whether they are to end
     """
     found: dict[str, None] = {}
     for task in newest(tasks):
         status = task["Status"]
-        if task["CreatedAt"] >= since and has_ended_badly(task):
+        if task["CreatedAt"] >= since and has_ended_badly(task, is_job):
             code = (status.get("ContainerStatus") or {}).get("ExitCode")
             end = f" (exit code {code})" if code else ""
-            found[f"{_state(task)}: {status.get('Err') or status.get('Message', '')}{end}"] = None
+            found[f"{_state(task)}: {status.get('Err') or _said(task)}{end}"] = None
     return list(found)[:SHOWN]
 
 
@@ -108,9 +108,16 @@ def second(moment: str) -> str:
     return moment[:19]
 
 
-def has_ended_badly(task: Object) -> bool:
-    """Whether a task failed, or was ended for a failure."""
-    return _state(task) in ENDED or bool(task["Status"].get("Err"))
+def has_ended_badly(task: Object, is_job: bool) -> bool:
+    """Whether a task failed, was ended for a failure, or ended although it was to stay."""
+    return _state(task) in ENDED or bool(task["Status"].get("Err")) or (_state(task) == "complete" and not is_job)
+
+
+def _said(task: Object) -> str:
+    """What the Engine says; of a process that ends properly when it is told to, it does not say what for."""
+    if _state(task) == "complete":
+        return "it ended by itself, or because its health check failed"
+    return str(task["Status"].get("Message", ""))
 
 
 def is_over(task: Object) -> bool:

@@ -169,9 +169,11 @@ def test_errors_are_the_newest_ones_each_once() -> None:
         task("failed", Err="non-zero exit", ContainerStatus={"ExitCode": 3}, CreatedAt="2026-11-27T05:00:01.5Z"),
         task("failed", Err="non-zero exit", ContainerStatus={"ExitCode": 3}, CreatedAt="2026-11-27T05:00:02Z"),
         task("rejected", Err="No such image", CreatedAt="2026-11-27T05:00:03Z"),
-        task("running", CreatedAt="2026-11-27T05:00:04Z"),
+        task("complete", "shutdown", CreatedAt="2026-11-27T05:00:04Z"),
+        task("shutdown", "shutdown", CreatedAt="2026-11-27T05:00:05Z"),
+        task("running", CreatedAt="2026-11-27T05:00:06Z"),
     ]
-    assert tasks.errors(found, tasks.second("2026-11-27T05:00:01.987Z")) == [
-        "rejected: No such image",
-        "failed: non-zero exit (exit code 3)",
-    ]
+    of_job = ["rejected: No such image", "failed: non-zero exit (exit code 3)"]
+    of_service = ["complete: it ended by itself, or because its health check failed", *of_job]
+    since = tasks.second("2026-11-27T05:00:01.987Z")
+    assert (tasks.errors(found, since, is_job=True), tasks.errors(found, since, is_job=False)) == (of_job, of_service)
