@@ -195,7 +195,7 @@ def test_on_swarm_a_service_has_a_name_that_the_engine_takes(variables: dict[str
         "airflow_environment": "a" * 32,
         "airflow_worker_pools": [{**etl, "name": "e" * 15}, {**ml, "name": "m" * 16}],
     }
-    hosts = without_hosts(inventory, airflow_swarm=NODES)
+    hosts = without_hosts(inventory, airflow_control=NODES)
     assert list(refused(described, hosts)) == [f"the service of worker-{'m' * 16}"]
     assert planned({**described, "airflow_environment": "a" * 31}, hosts)
 
