@@ -40,6 +40,13 @@ options:
     type: list
     elements: str
     default: []
+  wheels:
+    description:
+      - Files in O(sources), each a wheel whose dependencies are in C(requirements.txt), which is installed too.
+      - With any, all packages have to fit together.
+    type: list
+    elements: str
+    default: []
   python:
     description: The interpreter to build with.
     type: path
@@ -152,6 +159,7 @@ class Builder:
                     releases.start(self.root, self.path.name)
                     self._install_packages(program, options)
             self._install_projects(program, options)
+            self._install_wheels(program, options)
             with self._timed("imports"):
                 self._try_imports(Path(scratch))
         releases.finish(
@@ -192,6 +200,21 @@ class Builder:
                 ["--no-index", "--no-deps", *projects],
             )
 
+    def _install_wheels(self, uv: Path, options: Sequence[str]) -> None:
+        wheels = [str(self.sources / name) for name in self.parameters["wheels"]]
+        python = ["--python", str(self.path / "bin" / "python")]
+        if wheels:
+            self.uv.run(
+                f"install {', '.join(self.parameters['wheels'])}",
+                [str(uv), "pip", "install", *options, *python, "--no-cache"],
+                ["--no-index", "--no-deps", *wheels],
+            )
+            self.uv.run(
+                "have all packages fit together, so this release does not become the current one",
+                [str(uv), "pip", "check", *options],
+                python,
+            )
+
     def _try_imports(self, scratch: Path) -> None:
         """Import what the components import, which also leaves the bytecode of just that.
 
@@ -215,6 +238,7 @@ def main() -> None:
             "release": {"type": "str", "required": True},
             "sources": {"type": "path", "required": True},
             "projects": {"type": "list", "elements": "str", "default": []},
+            "wheels": {"type": "list", "elements": "str", "default": []},
             "python": {"type": "path", "default": "/usr/bin/python3"},
             "imports": {"type": "list", "elements": "str", "default": []},
             "keep": {"type": "int", "default": 2},

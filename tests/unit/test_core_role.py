@@ -40,7 +40,7 @@ def preflight_of_a_host(tmp_path: Path) -> Deployer:
         ),
         (
             {"airflow_core_packages": [{"path": "/srv/hooks"}]},
-            "airflow_core_packages names 1 packages, and a core that is a",
+            "what a virtual environment cannot have: /srv/hooks Nothing is built on a host",
         ),
     ],
 )

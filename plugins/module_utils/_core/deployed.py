@@ -14,6 +14,7 @@ Where the core is a virtual environment, there is no image, digest and wheelhous
 
     locks: {"3.13": 64 hexadecimal digits}       # SHA-256 of the lock for each Python; the lock has a hash for each package
     backbone: 64 hexadecimal digits              # of the files of airflow_backbone
+    packages: {hooks-1.0-py3-none-any.whl: 64 hexadecimal digits}   # of wheels of one's own; left out where there are none
 
 In its file it is a variable of the inventory, since Ansible reads every file of an inventory's directory. Pure; runs on the
 controller.
@@ -35,7 +36,8 @@ FILE = "core.lock.yml"
 VARIABLE = "airflow_core_deployed"
 IMAGE = ("image", "digest", "wheelhouse")
 RELEASE = ("locks", "backbone")
-KEYS = ("environment", "airflow_version", *IMAGE, *RELEASE, "commit")
+PACKAGES = "packages"
+KEYS = ("environment", "airflow_version", *IMAGE, *RELEASE, PACKAGES, "commit")
 
 _HEADER = """\
 ---
@@ -45,7 +47,8 @@ _HEADER = """\
 
 def text(content: Mapping[str, Any]) -> str:
     """The file of a lock: the same text for the same lock, whoever writes it and when."""
-    inventory = {"all": {"vars": {VARIABLE: {key: content[key] for key in KEYS if key in content}}}}
+    said = {key: content[key] for key in KEYS if key in content and (key != PACKAGES or content[key])}
+    inventory = {"all": {"vars": {VARIABLE: said}}}
     return f"{_HEADER}{yaml_dump(inventory, sort_keys=False, default_flow_style=False, width=1 << 20)}"
 
 
@@ -71,7 +74,8 @@ def parse(content: str, origin: str) -> dict[str, Any]:
         raise _refusal(
             origin, [f"found {_listed(result)}; should be with {' and '.join(IMAGE)}, or with {' and '.join(RELEASE)}"]
         )
-    return {key: value for key, value in result.items() if key in kind or key not in (*IMAGE, *RELEASE)}
+    known = [key for key in KEYS if key in kind or key not in (*IMAGE, *RELEASE, PACKAGES) or result[key]]
+    return {key: result[key] for key in known}
 
 
 def promoted(
@@ -80,7 +84,8 @@ def promoted(
     """What another environment's lock becomes in this one, and whatever keeps it from being that.
 
     :param content: of the other file; nothing where there is none
-    :param made: the `locks` and `backbone` that a virtual environment would be installed from here; None: an image is taken over
+    :param made: the `locks`, `backbone` and `packages` that a virtual environment would be installed from here; None: an image is
+        taken over
     """
     if not content.strip():
         missing = (
@@ -118,7 +123,7 @@ def refusals(
 
     :param content: of the environment's own lock; nothing where there is none
     :param python: the host's
-    :param made: `lock`, the SHA-256 of what it would install, and `backbone`
+    :param made: `lock`, the SHA-256 of what it would install, `backbone` and `packages`
     :param must: whether there has to be a lock of virtual environments; else nothing is asked of an environment without one
     """
     renewal = "Run playbooks/core.yml for the environment, which says what it has from then on."
@@ -135,6 +140,7 @@ def refusals(
     problems = [f"{_WORDS[key]} is {value} and not {lock[key]}" for key, value in found.items() if lock[key] != value]
     if lock["backbone"] != made["backbone"]:
         problems.append(f"airflow_backbone has the hash {made['backbone'][:12]} and not {lock['backbone'][:12]}")
+    problems += _different_packages(lock, made)
     wanted = lock["locks"].get(python)
     if wanted != made["lock"]:
         asked = f"not {wanted[:12]}" if wanted else f"it has locks for Python {' and '.join(lock['locks']) or 'none'}"
@@ -164,18 +170,30 @@ def _release_problems(there: Mapping[str, Any], origin: str, made: Mapping[str, 
         "airflow_backbone": (there["backbone"], made["backbone"]),
     }
     different = [name for name, (wanted, found) in pairs.items() if wanted != found]
+    problems = [f"{problem}, which is not what {origin} says." for problem in _different_packages(there, made)]
     if not different:
-        return []
+        return problems
     commit = f", such as that of the commit {there['commit']}" if there["commit"] else ""
     text = f"{' and '.join(different)} {'is' if len(different) == 1 else 'are'} not what {origin} says."
     again = f"or run playbooks/core.yml for {there['environment']} again and try it there."
-    return [f"{text} Use the collection and the locks that it was made with{commit}, {again}"]
+    return [*problems, f"{text} Use the collection and the locks that it was made with{commit}, {again}"]
+
+
+def _different_packages(lock: Mapping[str, Any], made: Mapping[str, Any]) -> list[str]:
+    wanted, found = lock.get(PACKAGES) or {}, made.get(PACKAGES) or {}
+    names = [name for name in sorted({*wanted, *found}) if wanted.get(name) != found.get(name)]
+    return (
+        [f"of airflow_core_packages, {' and '.join(names)} {'is' if len(names) == 1 else 'are'} others"]
+        if names
+        else []
+    )
 
 
 def _kind(lock: Mapping[str, Any]) -> Sequence[str] | None:
     """The keys that say what an environment has: all of an image's or all of a virtual environment's, and none of the others."""
-    given = {key for key in (*IMAGE, *RELEASE) if lock[key] is not None}
-    return next((keys for keys in (IMAGE, RELEASE) if given == set(keys)), None)
+    given = {key for key in (*IMAGE, *RELEASE, PACKAGES) if lock[key] is not None}
+    kinds = ((IMAGE, IMAGE), (RELEASE, RELEASE), ((*RELEASE, PACKAGES), RELEASE))
+    return next((kind for keys, kind in kinds if given == set(keys)), None)
 
 
 def _listed(lock: Mapping[str, Any]) -> str:
@@ -198,6 +216,7 @@ _lock = record(
         "wheelhouse": Entry(_sha256),
         "locks": Entry(mapping(matching(r"3\.[0-9]+", "a Python's version in quotes"), _sha256)),
         "backbone": Entry(_sha256),
+        "packages": Entry(mapping(matching(r"[^\s/]+\.whl", "a wheel's file name"), _sha256)),
         "commit": Entry(matching(r"[0-9a-f]{40}([0-9a-f]{24})?", "a commit's whole name, or null")),
     }
 )

@@ -42,13 +42,12 @@ class _Row(NamedTuple):
 
 
 def _rows(first: Mapping[str, Any], second: Mapping[str, Any], words: Mapping[str, str]) -> list[_Row]:
-    """What either of two locks says, and the lock of each Python that either has."""
-    one, other = first.get("locks", {}), second.get("locks", {})
-    locks = [_Row(f"lock {python}", one.get(python), other.get(python)) for python in sorted({*one, *other})]
-    return [
-        *(_Row(word, first.get(key), second.get(key)) for key, word in words.items() if key in first or key in second),
-        *locks,
-    ]
+    """What either of two locks says, and the lock of each Python and the wheels that either has."""
+    rows = [_Row(word, first.get(key), second.get(key)) for key, word in words.items() if key in first or key in second]
+    for key, word in (("locks", "lock "), ("packages", "")):
+        one, other = first.get(key, {}), second.get(key, {})
+        rows += [_Row(f"{word}{name}", one.get(name), other.get(name)) for name in sorted({*one, *other})]
+    return rows
 
 
 def _cell(first: str | None, second: str | None) -> str:

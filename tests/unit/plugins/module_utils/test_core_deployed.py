@@ -28,12 +28,13 @@ VENV: dict[str, Any] = {
     "backbone": "5c" * 32,
     "commit": None,
 }
+HOOKS = {"hooks-1.0-py3-none-any.whl": "7e" * 32}
 MADE = {key: VENV[key] for key in ("locks", "backbone")}
 
 
 @pytest.mark.parametrize("commit", ["12" * 20, "ab" * 32, None])
 def test_a_lock_reads_back(commit: str | None) -> None:
-    for lock in (LOCK, VENV):
+    for lock in (LOCK, VENV, {**VENV, "packages": HOOKS}):
         assert parse(text({**lock, "commit": commit}), "core.lock.yml") == {**lock, "commit": commit}
 
 
@@ -51,6 +52,8 @@ def test_a_lock_reads_back(commit: str | None) -> None:
         ),
         (text({key: LOCK[key] for key in LOCK if key != "digest"}), "should be with image and digest and wheelhouse"),
         (text({**VENV, "locks": {"3": "3a" * 32}}), "a Python's version in quotes"),
+        (text({**VENV, "packages": {"a/b.whl": "7e" * 32}}), "a wheel's file name"),
+        (text({**LOCK, "packages": HOOKS}), "found environment, airflow_version, image, digest, wheelhouse, packages"),
     ],
 )
 def test_what_is_no_lock_is_refused(content: str, said: str) -> None:
@@ -94,6 +97,11 @@ def test_another_environment_takes_virtual_environments_over() -> None:
         (text(VENV), {**MADE, "backbone": "0" * 64}, "airflow_backbone is not what core.lock.yml says"),
         (
             text(VENV),
+            {**MADE, "packages": HOOKS},
+            "of airflow_core_packages, hooks-1.0-py3-none-any.whl is others, which is",
+        ),
+        (
+            text(VENV),
             {"locks": {}, "backbone": "0" * 64},
             "3.11 and the lock for Python 3.13 and airflow_backbone are not what",
         ),
@@ -119,6 +127,14 @@ HOST = {"lock": "4b" * 32, "backbone": "5c" * 32}
         ("", "3.13", HOST, False, []),
         (text(LOCK), "3.13", HOST, False, []),
         (text(VENV), "3.13", HOST, True, []),
+        (text({**VENV, "packages": HOOKS}), "3.13", {**HOST, "packages": HOOKS}, True, []),
+        (
+            text({**VENV, "packages": HOOKS}),
+            "3.13",
+            HOST,
+            False,
+            ["of airflow_core_packages, hooks-1.0-py3-none-any.whl is others"],
+        ),
         ("", "3.13", HOST, True, ["airflow_core_promote_from is given, and there is no core.lock.yml yet"]),
         (text(LOCK), "3.13", HOST, True, ["core.lock.yml has an image, of which no host here is installed"]),
         ("x: [", "3.13", HOST, False, ["core.lock.yml is not a lock"]),

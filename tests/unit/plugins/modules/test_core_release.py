@@ -45,7 +45,11 @@ elif arguments[:2] == ["pip", "sync"]:
     if "broken" in pathlib.Path(arguments[-1]).read_text():
         sys.exit("no such wheel")
     environment = pathlib.Path(options["--python"]).parents[1]
+    if "unfit" in pathlib.Path(arguments[-1]).read_text():
+        environment.joinpath("unfit").touch()
     next(environment.glob("lib/python*/site-packages")).joinpath("core.py").write_text("answer = 42\\n")
+elif arguments[:2] == ["pip", "check"]:
+    sys.exit(int(pathlib.Path(options["--python"]).parents[1].joinpath("unfit").exists()))
 """
 
 
@@ -108,6 +112,18 @@ def test_a_release_is_built_and_becomes_the_current_one_once(run: Run, look: Run
     again = run(release="1-a")
     assert (again["changed"], again["built"]) == (False, False)
     assert notes(host) == before
+
+
+def test_wheels_are_installed_without_an_index_and_have_to_fit(run: Run, host: Path) -> None:
+    assert run(release="1-a", wheels=["hooks-1.0-py3-none-any.whl"])["built"]
+    install, check = (note["arguments"] for note in notes(host)[-2:])
+    wheel = str(host / "sources" / "hooks-1.0-py3-none-any.whl")
+    assert (install[:2], install[-3:]) == (["pip", "install"], ["--no-index", "--no-deps", wheel])
+    assert check[:2] == ["pip", "check"]
+    (host / "sources" / "requirements.txt").write_text("unfit\n")
+    refused = run(release="1-b", wheels=["hooks-1.0-py3-none-any.whl"])
+    assert "so this release does not become the current one" in refused["msg"]
+    assert current(host) == "1-a"
 
 
 def test_a_python_that_does_not_run_is_told(look: Run, tmp_path: Path) -> None:
