@@ -34,14 +34,14 @@ follow_records() {
     fail "$PLATFORM_BRANCH is not what this pipeline's commit $commit is, which alone acceptance tried. Nothing was deployed." \
       "Use the pipeline of its newest commit."
   fi
-  platform_git checkout --quiet --detach FETCH_HEAD
+  platform_git checkout --quiet --force --detach FETCH_HEAD
 }
 
 # Production is what acceptance tried.
 require_accepted() {
   local accepted
   [[ -f "$PLATFORM/$1" ]] || fail "there is no $1, so acceptance has no core; deploy to acceptance first."
-  accepted=$(locked_commit "$1")
+  accepted=$(locked_commit <"$PLATFORM/$1")
   [[ "$accepted" == "$commit" ]] || fail "$1 has the core of the commit ${accepted:-null}, and this pipeline is for $commit." \
     "Nothing was deployed. Deploy this one to acceptance first."
 }
@@ -74,7 +74,7 @@ say "the core of commit $commit, to $ENVIRONMENT"
 lock=$(lock_of "$inventory" core.lock.yml)
 if [[ "$ENVIRONMENT" == acceptance ]]; then
   play core -i "$inventory" "${core[@]}"
-  if [[ ! -f "$lock" || "$(locked_commit "$lock")" != "$commit" ]]; then
+  if [[ ! -f "$lock" || "$(locked_commit <"$lock")" != "$commit" ]]; then
     fail "no core that others can have was made, so nothing was deployed: say in airflow_core_image which registry keeps the image."
   fi
 else

@@ -30,15 +30,14 @@ changes_but_records() {
   git -C "$PLATFORM" diff --name-only "$1" "$2" | grep --quiet --invert-match --extended-regexp '(^|/)(core|dags)\.lock\.yml$'
 }
 
-# locked_commit LOCK: the commit that described the core of a lock, or nothing. The files are always of the form that the collection
-# writes.
-locked_commit() {
-  [[ ! -f "$PLATFORM/$1" ]] || awk '$1 == "commit:" { gsub(/[\047"]/, "", $2); print $2; exit }' "$PLATFORM/$1"
-}
+# Reads a lock and prints the commit that described its core, or nothing. The files are always of the form that the collection writes.
+locked_commit() { awk '$1 == "commit:" { gsub(/[\047"]/, "", $2); print $2; exit }'; }
 
-# is_deployed COMMIT: whether acceptance has its core already: nothing but records came after the commit that its lock says.
+# is_deployed COMMIT: whether acceptance has its core already: nothing but records came after the commit that its lock says. What a
+# job that failed left behind in the working tree is no record.
 is_deployed() {
-  local accepted
-  accepted=$(locked_commit "$(lock_of "$ACCEPTANCE_INVENTORY" core.lock.yml)")
+  local accepted lock
+  lock=$(lock_of "$ACCEPTANCE_INVENTORY" core.lock.yml)
+  accepted=$(git -C "$PLATFORM" show "$1:$lock" 2>/dev/null | locked_commit) || true
   [[ -n "$accepted" ]] && git -C "$PLATFORM" cat-file -e "$accepted^{commit}" 2>/dev/null && ! changes_but_records "$accepted" "$1"
 }
