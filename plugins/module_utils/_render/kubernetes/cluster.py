@@ -151,7 +151,7 @@ class Route:
     host: str
     gateway: str
     namespace: str | None = None
-    section: str | None = None
+    section: str = "https"
     peers: Sequence[Peer] = ()
 
 

@@ -41,7 +41,7 @@ def _route(component: Component, target: Target, told: Route) -> list[Manifest]:
     parent = {
         "name": told.gateway,
         **({"namespace": told.namespace} if told.namespace else {}),
-        **({"sectionName": told.section} if told.section else {}),
+        "sectionName": told.section,
     }
     return [_http_route(component, target, told.host, parent)]
 

@@ -19,6 +19,7 @@ LONGEST = 52
 MANAGER = "airstack.backbone"
 ENVIRONMENT = f"{MANAGER}/environment"
 COMPONENT = f"{MANAGER}/component"
+KIND = "app.kubernetes.io/component"
 POOL = f"{MANAGER}/pool"
 HASH = 10
 """Characters of a hash in a name."""
@@ -74,7 +75,7 @@ def component_labels(component: Component, platform: Platform) -> dict[str, str]
     """The labels of what is a component's, its pods included."""
     return {
         **labels(platform),
-        "app.kubernetes.io/component": component["kind"],
+        KIND: component["kind"],
         "app.kubernetes.io/version": platform.version,
         COMPONENT: of(component),
         **({POOL: name(component["pool"])} if component["pool"] else {}),

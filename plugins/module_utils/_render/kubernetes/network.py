@@ -103,23 +103,25 @@ def _default_deny(target: Target) -> Manifest:
 
 
 def _policy(component: Component, components: Sequence[Component], drawn: Iterable[Arrow], target: Target) -> Manifest:
-    by_name = {each["name"]: each for each in components}
+    """Other components by their kind: a worker of a pool that is gone still has to report what its last tasks do."""
+    kinds = {each["name"]: each["kind"] for each in components}
     own = [arrow for arrow in drawn if component["name"] in (arrow.source, arrow.target)]
-    incoming = [
-        {"from": [_pods(by_name[arrow.source], target)], "ports": [_port(arrow.port)]}
-        for arrow in own
-        if arrow.target == component["name"]
-    ]
-    outgoing = [
-        _to_component(by_name[arrow.target], arrow, target) if arrow.target in by_name else _to_service(arrow, target)
-        for arrow in own
-        if arrow.source == component["name"]
-    ]
+    sources = dict.fromkeys((kinds[each.source], each.port) for each in own if each.target == component["name"])
+    targets = [arrow for arrow in own if arrow.source == component["name"]]
+    near = dict.fromkeys((kinds[each.target], each.port) for each in targets if each.target in kinds)
     spec = {
         "podSelector": {"matchLabels": naming.selector(component, target.platform)},
         "policyTypes": ["Ingress", "Egress"],
-        "ingress": [*incoming, *_from_outside(component, target)],
-        "egress": [_to_dns(target), *outgoing, *_outlets(component, target)],
+        "ingress": [
+            *({"from": [_pods(kind, target)], "ports": [_port(port)]} for kind, port in sources),
+            *_from_outside(component, target),
+        ],
+        "egress": [
+            _to_dns(target),
+            *({"to": [_pods(kind, target)], "ports": [_port(port)]} for kind, port in near),
+            *(_to_service(arrow, target) for arrow in targets if arrow.target not in kinds),
+            *_outlets(component, target),
+        ],
     }
     return naming.manifest("networking.k8s.io/v1", "NetworkPolicy", naming.of(component), target, component, spec=spec)
 
@@ -130,10 +132,6 @@ def _from_outside(component: Component, target: Target) -> list[dict[str, Any]]:
         return []
     peers = [_peer(peer) for peer in entrance.peers]
     return [{**({"from": peers} if peers else {}), "ports": [_port(component["port"])]}]
-
-
-def _to_component(other: Component, arrow: Arrow, target: Target) -> dict[str, Any]:
-    return {"to": [_pods(other, target)], "ports": [_port(arrow.port)]}
 
 
 def _to_service(arrow: Arrow, target: Target) -> dict[str, Any]:
@@ -159,8 +157,9 @@ def _outlets(component: Component, target: Target) -> list[dict[str, Any]]:
     ]
 
 
-def _pods(component: Component, target: Target) -> dict[str, Any]:
-    return {"podSelector": {"matchLabels": naming.selector(component, target.platform)}}
+def _pods(kind: str, target: Target) -> dict[str, Any]:
+    found = {naming.ENVIRONMENT: target.platform.environment, naming.KIND: kind}
+    return {"podSelector": {"matchLabels": found}}
 
 
 def _host(address: str) -> dict[str, Any]:

@@ -150,7 +150,7 @@ def with_roles(components: Any, _values: dict[str, dict[str, str]]) -> Cluster:
         image=IMAGE,
         secrets=ExistingSecrets({each["name"]: f"airflow-{each['kind']}-login" for each in components}),
         dags=ExistingClaim("team-dags"),
-        entrance=Route("airflow.example.com", "shared", "gateways", "https"),
+        entrance=Route("airflow.example.com", "shared", "gateways"),
         scaling={"worker-etl": Scaling(1, 4), "triggerer": Scaling(1, 3)},
         has_keda=True,
     )

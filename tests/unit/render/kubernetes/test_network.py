@@ -107,6 +107,17 @@ def test_every_arrow_leaves_its_source_and_enters_its_target(rendered: Rendered)
         assert lets(policies, "Ingress", labels[arrow.target], labels[arrow.source], arrow.port)
 
 
+def test_a_worker_of_a_pool_that_is_gone_still_reports(variables: dict[str, Any]) -> None:
+    before = PLATFORMS["small"](variables)
+    etl, ml = variables["airflow_worker_pools"]
+    after = PLATFORMS["small"]({**variables, "airflow_worker_pools": [etl, {**ml, "name": "gpu"}]})
+    own, api = labels_of(before)["worker-ml"], labels_of(after)["api-server"]
+    kept = [each for each in before.of_kind("NetworkPolicy") if each["metadata"]["name"] == "worker-ml"]
+    policies = [*after.of_kind("NetworkPolicy"), *kept]
+    assert lets(policies, "Egress", own, api, API_PORT)
+    assert lets(policies, "Ingress", api, own, API_PORT)
+
+
 def test_without_its_own_policy_a_pod_reaches_nobody(rendered: Rendered) -> None:
     denied = [each for each in rendered.of_kind("NetworkPolicy") if each["metadata"]["name"] == "default-deny"]
     assert len(denied) == 1
