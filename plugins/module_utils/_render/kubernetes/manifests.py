@@ -2,10 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Renders a platform as Kubernetes manifests, in the order of their application.
 
-Pure: the result is plain data. Who applies it waits as each step says, and removes last, once every workload runs what it
-shall, what bears the labels of naming.pruned, is of a kind of PRUNED, belongs to no other object, and is not among the
-manifests. A pod that still runs its former template may need its ConfigMap and its Secret until then. What belongs to
-another object (metadata.ownerReferences) has its labels from there, such as the Secret of an ExternalSecret.
+Pure: the result is plain data. Who applies it waits as each step says, and removes what is left over (pruning) last, once
+every workload runs what it shall.
 """
 
 from __future__ import annotations
@@ -18,26 +16,6 @@ from .cluster import Cluster, Component, Manifest, Platform, Target
 
 WAVES = (("api-server",), ("scheduler", "dag-processor", "triggerer"), ("worker",))
 """The kinds of component that are updated together, as on hosts (_render.rollout.WAVES)."""
-
-PRUNED = (
-    ("v1", "ConfigMap"),
-    ("v1", "Secret"),
-    ("v1", "Service"),
-    ("v1", "ServiceAccount"),
-    ("apps/v1", "Deployment"),
-    ("apps/v1", "StatefulSet"),
-    ("batch/v1", "Job"),
-    ("policy/v1", "PodDisruptionBudget"),
-    ("autoscaling/v2", "HorizontalPodAutoscaler"),
-    ("networking.k8s.io/v1", "NetworkPolicy"),
-    ("networking.k8s.io/v1", "Ingress"),
-    (entrance.GATEWAY_API, "Gateway"),
-    (entrance.GATEWAY_API, "HTTPRoute"),
-    (scaling.KEDA_API, "ScaledObject"),
-    (scaling.KEDA_API, "TriggerAuthentication"),
-    (secrets.EXTERNAL_API, "ExternalSecret"),
-)
-"""The kinds that may go: all but the namespace and what holds the DAGs."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import yaml
 from kubernetes_validate import utils
 
 from ansible_collections.airstack.backbone.plugins.module_utils._render.kubernetes import cluster, storage
-from ansible_collections.airstack.backbone.plugins.module_utils._render.kubernetes.manifests import PRUNED
+from ansible_collections.airstack.backbone.plugins.module_utils._render.kubernetes.pruning import PRUNED
 from ansible_collections.airstack.backbone.tests.unit.render import golden_files
 from ansible_collections.airstack.backbone.tests.unit.render.kubernetes.conftest import PLATFORMS, Rendered
 
