@@ -98,12 +98,13 @@ class NewClaim:
     """A volume claim that is made. path, groups: as of one that is there.
 
     storage_class: "" where a volume of no class is meant, None for the cluster's default class.
-    volume: the name of the one volume that it shall have. access_mode: other than ReadOnlyMany where a class gives no such.
+    volume: the name of the one volume that it shall have, of no class unless one is told.
+    access_mode: other than ReadOnlyMany where a class gives no such.
     """
 
     name: str
     size: str
-    storage_class: str | None = ""
+    storage_class: str | None = None
     volume: str | None = None
     access_mode: str = "ReadOnlyMany"
     path: str = ""
@@ -198,7 +199,7 @@ class Cluster:
     """What a cluster is told. Resources, priority classes and outlets are by a component's name or, for all of a kind, by kind.
 
     image: by digest. creates_namespace: it is expected otherwise, since making one takes more than rights in it.
-    user: that the pods run as; None: the cluster decides. scaling, annotations (of the service account, through which a
+    user: that the pods run as; 0: the cluster decides. scaling, annotations (of the service account, through which a
     cloud gives a role): by component. has_keda: whether a worker's pods follow its queues. dns, dns_port: who resolves names.
     reach: who provides a service of the platform, where its host is a name and not an address: else any address will do.
     outlets: where a component may go besides, since nobody else knows what its tasks or triggers reach.
@@ -210,7 +211,7 @@ class Cluster:
     dags: Claim
     creates_namespace: bool = False
     pull_secrets: Sequence[str] = ()
-    user: int | None = USER
+    user: int = USER
     entrance: Entrance | None = None
     scaling: Mapping[str, Scaling] = field(default_factory=dict)
     has_keda: bool = False

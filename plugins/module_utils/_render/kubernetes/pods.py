@@ -98,7 +98,7 @@ def spec(component: Component, target: Target) -> dict[str, Any]:
 
 
 def _pod_security(component: Component, cluster: Cluster) -> dict[str, Any]:
-    user = {} if cluster.user is None else {"runAsUser": cluster.user, "runAsGroup": ROOT_GROUP}
+    user = {"runAsUser": cluster.user, "runAsGroup": ROOT_GROUP} if cluster.user else {}
     groups = {"supplementalGroups": list(cluster.dags.groups)} if component["sources"] and cluster.dags.groups else {}
     return {"runAsNonRoot": True, **user, **groups, "seccompProfile": {"type": "RuntimeDefault"}}
 

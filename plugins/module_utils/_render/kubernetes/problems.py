@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from ..._model.placement import API_NAME
 from ..._model.problems import Problem
@@ -15,17 +16,18 @@ from .cluster import Cluster, Component, ExistingSecrets, Target
 IMAGE = re.compile(r"[^\s@]+@sha256:[0-9a-f]{64}")
 
 
-def of(components: Sequence[Component], target: Target) -> list[Problem]:
-    """Everything that the cluster is told and that cannot work."""
+def of(components: Sequence[Component], target: Target, where: str) -> list[Problem]:
+    """Everything that the cluster is told and that cannot work. where: the variable that holds it."""
     cluster = target.cluster
-    return [
+    told = [
         *_image(cluster),
         *_strangers(components, cluster),
         *_scaling(components, cluster),
         *_script(components, target),
-        *_detour(components, target),
         *_missing_secrets(components, target),
     ]
+    placed = [replace(problem, variable=f"{where}.{problem.variable}") for problem in told]
+    return [*placed, *_detour(components, target)]
 
 
 def _image(cluster: Cluster) -> Iterator[Problem]:
@@ -90,4 +92,4 @@ def _missing_secrets(components: Sequence[Component], target: Target) -> Iterato
         for holder in (secrets.of_component(component), *scaling.holders(component, target)):
             if holder.keys and holder.name not in told.names:
                 right = f"the name of a Secret that holds {', '.join(holder.keys)}"
-                yield Problem(f"secrets.{holder.name}", None, right)
+                yield Problem(f"secrets.existing.names.{holder.name}", None, right)

@@ -53,9 +53,11 @@ def claim(target: Target) -> list[Manifest]:
     told = target.cluster.dags
     if not isinstance(told, NewClaim):
         return []
+    no_class = "" if told.volume else None
+    storage_class = no_class if told.storage_class is None else told.storage_class
     spec = {
         "accessModes": [told.access_mode],
-        **({} if told.storage_class is None else {"storageClassName": told.storage_class}),
+        **({} if storage_class is None else {"storageClassName": storage_class}),
         **({"volumeName": told.volume} if told.volume else {}),
         "resources": {"requests": {"storage": told.size}},
     }

@@ -121,7 +121,7 @@ def full(_components: Any, _values: dict[str, dict[str, str]]) -> Cluster:
             "dags", "10Gi", storage_class="efs", access_mode="ReadWriteMany", path="/airflow/", groups=[3000]
         ),
         pull_secrets=["registry"],
-        user=None,
+        user=0,
         entrance=Gateway(
             "airflow.example.com", "envoy", "airflow-tls", [Peer(namespace={"kubernetes.io/metadata.name": "gateways"})]
         ),

@@ -32,11 +32,12 @@ COMPONENTS = "api-server, scheduler, dag-processor, triggerer, worker-etl, worke
 def found(variables: dict[str, Any], **changes: Any) -> dict[str, str]:
     rendered = PLATFORMS["small"](variables)
     target = replace(rendered.target, cluster=replace(rendered.target.cluster, **changes))
-    return {problem.variable: problem.right for problem in problems.of(rendered.components, target)}
+    wrong = problems.of(rendered.components, target, "kubernetes")
+    return {problem.variable.removeprefix("kubernetes."): problem.right for problem in wrong}
 
 
 def test_what_works_has_no_problems(rendered: Rendered) -> None:
-    assert problems.of(rendered.components, rendered.target) == []
+    assert problems.of(rendered.components, rendered.target, "kubernetes") == []
 
 
 @pytest.mark.parametrize(
@@ -75,13 +76,13 @@ def test_the_platforms_own_redis_lets_keda_ask_nothing(variables: dict[str, Any]
         return replace(small(components, values), has_keda=True, scaling=followed)
 
     rendered = render({**variables, "airflow_broker_provider": "redis"}, {}, cluster)
-    wrong = problems.of(rendered.components, rendered.target)
-    assert [problem.variable for problem in wrong] == (["has_keda"] if "worker-etl" in followed else [])
+    wrong = problems.of(rendered.components, rendered.target, "kubernetes")
+    assert [problem.variable for problem in wrong] == (["kubernetes.has_keda"] if "worker-etl" in followed else [])
 
 
 def test_workers_go_to_the_api_server_and_to_nothing_before_it(variables: dict[str, Any]) -> None:
     rendered = PLATFORMS["small"]({**variables, "airflow_api_internal_url": "https://airflow.example.com"})
-    (wrong,) = problems.of(rendered.components, rendered.target)
+    (wrong,) = problems.of(rendered.components, rendered.target, "kubernetes")
     assert str(wrong) == (
         "airflow_api_internal_url: found 'https://airflow.example.com/execution/';"
         " should be left out: pods find the API server at http://api-server:8080/"
@@ -93,6 +94,6 @@ def test_a_secret_that_nobody_named_is_said_with_what_it_holds(variables: dict[s
     names = {each["name"]: each["name"] for each in rendered.components if each["kind"] != "dag-processor"}
     told = {"secrets": ExistingSecrets(names), "has_keda": True, "scaling": {"worker-ml": Scaling(1, 2)}}
     assert found(variables, **told) == {
-        "secrets.dag-processor": "the name of a Secret that holds sql_alchemy_conn, fernet_key",
-        "secrets.scaler-worker-ml": "the name of a Secret that holds host",
+        "secrets.existing.names.dag-processor": "the name of a Secret that holds sql_alchemy_conn, fernet_key",
+        "secrets.existing.names.scaler-worker-ml": "the name of a Secret that holds host",
     }
