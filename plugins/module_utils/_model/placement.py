@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from . import dns
 from .description import Description, Pool
 from .inventory import Inventory
 from .problems import Problem
@@ -235,7 +236,7 @@ PLATFORMS: dict[str, Platform] = {
         nodes=lambda _inventory: [],
         replicas=_asked,
         # A StatefulSet counts its pods from 0.
-        machines=lambda name, _hosts, replicas: [f"{name}-{pod}" for pod in range(replicas)],
+        machines=lambda name, _hosts, replicas: [f"{dns.label(name)}-{pod}" for pod in range(replicas)],
         api_name=lambda _inventory, _hosts: API_NAME,
         entrance=lambda _inventory: None,
         hostname_callable=ITS_ADDRESS,

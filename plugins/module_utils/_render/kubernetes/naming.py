@@ -7,53 +7,34 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import re
 from collections.abc import Mapping
 from typing import Any
 
+from ..._model import dns
 from .cluster import Component, Manifest, Platform, Target
-
-LONGEST = 52
-"""Characters. A label has 63 (RFC 1123), of which a StatefulSet's controller-revision-hash takes 11."""
 
 MANAGER = "airstack.backbone"
 ENVIRONMENT = f"{MANAGER}/environment"
 COMPONENT = f"{MANAGER}/component"
 KIND = "app.kubernetes.io/component"
 POOL = f"{MANAGER}/pool"
-HASH = 10
-"""Characters of a hash in a name."""
-
-_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
-
-
-def name(text: str) -> str:
-    """A name that DNS takes, the same for the same text and another one for another text.
-
-    Names of pools and teams have underscores and no hyphens, so that these may stand for them; what still is no label or
-    too long for one gets a hash.
-    """
-    label = text.replace("_", "-")
-    if _LABEL.fullmatch(label) and len(label) <= LONGEST:
-        return label
-    return f"{label[: LONGEST - HASH - 1].strip('-')}-{digest(text)}"
 
 
 def of(component: Component) -> str:
     """The name of all that is a component's alone and has no content to be told apart by."""
-    return name(component["name"])
+    return dns.label(component["name"])
 
 
 def digest(content: Any) -> str:
     """A short hash of text, or of anything that JSON can write."""
     text = content if isinstance(content, str) else json.dumps(content, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:HASH]
+    return hashlib.sha256(text.encode()).hexdigest()[: dns.HASH]
 
 
 def keyed_digest(content: Any, key: str) -> str:
     """A short hash that tells nothing of a secret to whoever does not know the key."""
     text = json.dumps(content, sort_keys=True)
-    return hmac.new(key.encode(), text.encode(), hashlib.sha256).hexdigest()[:HASH]
+    return hmac.new(key.encode(), text.encode(), hashlib.sha256).hexdigest()[: dns.HASH]
 
 
 def pruned(platform: Platform) -> dict[str, str]:
@@ -78,7 +59,7 @@ def component_labels(component: Component, platform: Platform) -> dict[str, str]
         KIND: component["kind"],
         "app.kubernetes.io/version": platform.version,
         COMPONENT: of(component),
-        **({POOL: name(component["pool"])} if component["pool"] else {}),
+        **({POOL: dns.label(component["pool"])} if component["pool"] else {}),
     }
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..._model import dns
 from . import naming
 from .cluster import Component, ExistingSecrets, ExternalSecrets, MadeSecrets, Manifest, Target
 
@@ -44,10 +45,10 @@ def name(holder: Holder, target: Target) -> str:
     """The name of a holder's Secret."""
     told = target.cluster.secrets
     if isinstance(told, MadeSecrets):
-        return f"{naming.name(holder.name)}-{naming.keyed_digest([holder.name, _content(holder, told)], told.key)}"
+        return f"{dns.label(holder.name)}-{naming.keyed_digest([holder.name, _content(holder, told)], told.key)}"
     if isinstance(told, ExistingSecrets):
         return told.names[holder.name]
-    return naming.name(holder.name)
+    return dns.label(holder.name)
 
 
 def manifests(holder: Holder, target: Target) -> list[Manifest]:

@@ -11,7 +11,13 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.airstack.backbone.plugins.module_utils._model import components, credentials, placement, plan
+from ansible_collections.airstack.backbone.plugins.module_utils._model import (
+    components,
+    credentials,
+    dns,
+    placement,
+    plan,
+)
 from ansible_collections.airstack.backbone.plugins.module_utils._model.inventory import Inventory
 from ansible_collections.airstack.backbone.plugins.module_utils._render.kubernetes import manifests
 from ansible_collections.airstack.backbone.plugins.module_utils._render.kubernetes.cluster import (
@@ -59,7 +65,7 @@ class Rendered:
     def pods(self) -> dict[str, dict[str, Any]]:
         """The pod templates by component."""
         workloads = self.of_kind("Deployment", "StatefulSet", "Job")
-        by_label = {each["name"].replace("_", "-"): each["name"] for each in self.components}
+        by_label = {dns.label(each["name"]): each["name"] for each in self.components}
         return {
             by_label[workload["metadata"]["labels"]["airstack.backbone/component"]]: workload["spec"]["template"]
             for workload in workloads

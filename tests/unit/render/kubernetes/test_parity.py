@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ansible_collections.airstack.backbone.plugins.module_utils._model import dns
 from ansible_collections.airstack.backbone.tests.unit.render.kubernetes.conftest import (
     PLATFORMS,
     Rendered,
@@ -172,11 +173,16 @@ def test_the_api_server_is_where_the_model_says_it_is(rendered: Rendered) -> Non
     assert service["spec"]["selector"].items() <= rendered.pods()["api-server"]["metadata"]["labels"].items()
 
 
-def test_a_workers_machines_are_its_pods(variables: dict[str, Any]) -> None:
-    rendered = PLATFORMS["small"](variables)
+@pytest.mark.parametrize("name", ["etl", "data_science", "a_"])
+def test_a_workers_machines_are_its_pods(variables: dict[str, Any], name: str) -> None:
+    etl, ml = variables["airflow_worker_pools"]
+    rendered = PLATFORMS["small"]({**variables, "airflow_worker_pools": [{**etl, "name": name}, ml]})
+    by_component = {
+        each["metadata"]["labels"]["airstack.backbone/component"]: each for each in rendered.of_kind("StatefulSet")
+    }
     for component in rendered.components:
         if component["kind"] == "worker":
-            stateful = workloads(rendered)[component["name"]]
+            stateful = by_component[dns.label(component["name"])]
             pods = [f"{stateful['metadata']['name']}-{ordinal}" for ordinal in range(stateful["spec"]["replicas"])]
             assert pods == component["machines"]
             assert stateful["spec"]["serviceName"] in [each["metadata"]["name"] for each in rendered.of_kind("Service")]

@@ -20,6 +20,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ansible_collections.airstack.backbone.plugins.module_utils._model import dns
 from ansible_collections.airstack.backbone.plugins.module_utils._render.kubernetes import naming, pods, probes
 from ansible_collections.airstack.backbone.tests.unit.render.kubernetes.conftest import PLATFORMS
 
@@ -29,12 +30,12 @@ LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 @given(NAMES)
 def test_a_name_is_a_label_of_dns_with_room_for_a_revision(text: str) -> None:
-    assert LABEL.fullmatch(naming.name(text) + "-" + "0" * 10)
+    assert LABEL.fullmatch(dns.label(text) + "-" + "0" * 10)
 
 
 @given(st.lists(NAMES, min_size=2, max_size=2, unique=True))
 def test_two_names_stay_two(texts: list[str]) -> None:
-    assert naming.name(texts[0]) != naming.name(texts[1])
+    assert dns.label(texts[0]) != dns.label(texts[1])
 
 
 @pytest.mark.parametrize(
@@ -47,7 +48,7 @@ def test_two_names_stay_two(texts: list[str]) -> None:
     ],
 )
 def test_names(text: str, name: str) -> None:
-    assert naming.name(text) == name
+    assert dns.label(text) == name
 
 
 def test_a_keyed_hash_changes_with_content_and_key_and_is_not_the_contents_own() -> None:
