@@ -21,6 +21,7 @@ from ansible_collections.airstack.backbone.plugins.module_utils._model import co
 from ansible_collections.airstack.backbone.plugins.module_utils._model.inventory import Inventory
 from ansible_collections.airstack.backbone.tests.unit.render import swarm_stacks
 from ansible_collections.airstack.backbone.tests.unit.render.conftest import ADDRESSES, GROUPS
+from ansible_collections.airstack.backbone.tests.unit.render.kubernetes import conftest as clusters
 
 Component = Mapping[str, Any]
 STORAGE = "/srv/airflow/dags"
@@ -92,13 +93,43 @@ def on_swarm(planned: dict[str, Any], endpoints: dict[str, Any], component: Comp
     )
 
 
-RENDERERS: dict[str, Callable[..., Rendered]] = {"systemd": on_systemd, "swarm": on_swarm}
+def on_kubernetes(planned: dict[str, Any], endpoints: dict[str, Any], component: Component) -> Rendered:
+    made = clusters.render_plan(planned, endpoints, clusters.small)
+    pod = made.pods()[component["name"]]["spec"]
+    [container] = pod["containers"]
+    held = {(each["kind"], each["metadata"]["name"]): each["data"] for each in made.of_kind("ConfigMap", "Secret")}
+    volumes = {volume["name"]: volume for volume in pod["volumes"]}
+    secret = volumes["credentials"]["secret"]
+    dags = [mount for mount in container["volumeMounts"] if mount["name"] == "dags"]
+    looks = [container[f"{kind}Probe"] for kind in ("startup", "liveness") if f"{kind}Probe" in container]
+    given = [look.get("initialDelaySeconds", look["periodSeconds"] * look["failureThreshold"]) for look in looks]
+    return Rendered(
+        files=held["ConfigMap", volumes["configuration"]["configMap"]["name"]],
+        secrets={item["path"]: held["Secret", secret["secretName"]][item["key"]] for item in secret["items"]},
+        command=" ".join(
+            clusters.expanded(word, {"AIRFLOW_WORKER_QUEUES": ",".join(component["queues"])})
+            for word in container["args"]
+        ),
+        environment={
+            each["name"]: clusters.expanded(each["value"], {}) for each in container["env"] if "value" in each
+        },
+        mounts={mount["mountPath"] for mount in dags},
+        writable={mount["mountPath"] for mount in dags if not mount["readOnly"]},
+        stop=pod["terminationGracePeriodSeconds"],
+        start=given[0] if given else made.of_kind("Job")[0]["spec"]["activeDeadlineSeconds"],
+    )
+
+
+RENDERERS: dict[str, Callable[..., Rendered]] = {
+    "systemd": on_systemd,
+    "swarm": on_swarm,
+    "kubernetes": on_kubernetes,
+}
 INVENTORIES = {
     "systemd": Inventory(GROUPS, ADDRESSES),
     "swarm": Inventory({**swarm_stacks.SERVICES, **swarm_stacks.NODES}),
+    "kubernetes": Inventory(swarm_stacks.SERVICES),
 }
-NOT_RENDERED = {"kubernetes"}
-"""What the model knows and no renderer does yet."""
 
 
 @pytest.fixture(name="platform", params=sorted(RENDERERS))
@@ -130,7 +161,7 @@ def model_and_rendered(
 
 
 def test_every_platform_of_the_model_has_a_renderer() -> None:
-    assert set(RENDERERS) | NOT_RENDERED == set(placement.PLATFORMS)
+    assert set(RENDERERS) == set(placement.PLATFORMS)
 
 
 def test_every_setting_stands_in_the_configuration(pairs: list[tuple[Component, Rendered]]) -> None:

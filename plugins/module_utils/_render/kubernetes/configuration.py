@@ -34,8 +34,6 @@ QUEUES_VARIABLE = "AIRFLOW_WORKER_QUEUES"
 OWN_ADDRESS = "airflow.utils.net.get_host_ip_address"
 """Where the API server finds the logs of what still runs: a pod's name means nothing to others, its address does."""
 
-ANYWHERE = "0.0.0.0"  # noqa: S104 - the kubelet asks a pod at its address, and the network policies let nobody else in
-
 
 def places(component: Component) -> Places:
     """Where a component's container has its files."""
@@ -49,11 +47,7 @@ def files(component: Component) -> dict[str, str]:
 
 def _in_pod(component: Component) -> settings.Settings:
     """The component's settings, with what a pod needs: to be found by its address, unless the user has it found otherwise."""
-    return settings.merged(
-        {"core": {"hostname_callable": OWN_ADDRESS}},
-        component["settings"],
-        {"scheduler": {"scheduler_health_check_server_host": ANYWHERE}} if component["kind"] == "scheduler" else {},
-    )
+    return settings.merged({"core": {"hostname_callable": OWN_ADDRESS}}, component["settings"])
 
 
 def of_component(component: Component, target: Target) -> Manifest:

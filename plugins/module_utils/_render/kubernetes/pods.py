@@ -155,6 +155,7 @@ def environment(component: Component) -> list[dict[str, Any]]:
         **shared.environment(component, configuration.places(component)),
         "AIRFLOW_HOME": configuration.HOME,
         "HOME": image.SCRATCH,
+        **probes.environment(component),
         **({"AIRFLOW_BACKBONE_ROUTING": configuration.ROUTING_PATH} if component["sources"] else {}),
     }
     return [

@@ -5,17 +5,22 @@
 - startup: from when on the others count; what does not get there within the component's start_timeout is started anew.
 - liveness: what fails it is started anew. A worker has none: a worker that has died ends its container by itself, and one
   whose log server alone has died still runs tasks.
-- readiness: whether an update may go on, and whether a Service sends to it. A component of which heartbeats tell has no
-  other: what the API says of it is no reason to start it anew.
+- readiness: whether an update may go on, and whether a Service sends to it.
+
+Where heartbeats tell, readiness is that the API's monitor shows one, and that it shows none ends a component only when the
+API and the database are well, and it had its time to start.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from ..._model.components import STOP_TIMEOUT
 from ..._model.placement import API_NAME
+from .. import image
+from .. import probes as shared
 from .cluster import Component, Target
 
 Probe = dict[str, Any]
@@ -26,16 +31,17 @@ STARTUP_PERIOD = 5
 LIVENESS = {"periodSeconds": 30, "timeoutSeconds": 10, "failureThreshold": 4}
 """Two minutes without an answer: longer than a node under load takes for one."""
 
-READINESS = {"periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 3}
+READINESS = {"periodSeconds": 10, "timeoutSeconds": 10, "failureThreshold": 3}
 
-HEARTBEAT = {"periodSeconds": 30, "timeoutSeconds": 20, "failureThreshold": 3}
-"""A Python that starts costs more than a look of the kubelet's own."""
+READY_FILE = f"{image.SCRATCH}/consumes"
+"""What a worker makes when it consumes its queues. It stays when the container is started anew in its pod, so that it tells
+of the pod's first start, which an update waits for."""
 
 MONITOR = "/api/v2/monitor/health"
 
 ASK = """\
 import http.client, json, sys
-connection = http.client.HTTPConnection(sys.argv[1], int(sys.argv[2]), timeout=15)
+connection = http.client.HTTPConnection(sys.argv[1], int(sys.argv[2]), timeout=5)
 connection.request("GET", sys.argv[3])
 status = json.load(connection.getresponse()).get(sys.argv[4], {}).get("status")
 sys.exit(None if status == "healthy" else f"{sys.argv[4]} is {status}")
@@ -48,38 +54,18 @@ PYTHON = ("python", "-I", "-S", "-c")
 
 def of(component: Component, target: Target) -> dict[str, Probe]:
     """The probes of a component's container."""
-    health = component["health"]
-    made: dict[str, Callable[[], dict[str, Probe]]] = {
-        "http": lambda: _local(component, _http(health)),
-        "port": lambda: _local(component, _tcp(health["port"])),
-        "heartbeat": lambda: _heartbeat(component, target),
-        "end": dict,
+    made: dict[str, Callable[[Component, Target], dict[str, Probe]]] = {
+        "http": _http,
+        "port": _consuming,
+        "heartbeat": _heartbeat,
+        "end": lambda _component, _target: {},
     }
-    return made[health["type"]]()
+    return made[component["health"]["type"]](component, target)
 
 
-def _local(component: Component, look: Probe) -> dict[str, Probe]:
-    return {
-        "startupProbe": {**look, **_startup(component)},
-        **({} if component["kind"] == "worker" else {"livenessProbe": {**look, **LIVENESS}}),
-        "readinessProbe": {**look, **READINESS},
-    }
-
-
-def _startup(component: Component) -> Probe:
-    tries = math.ceil(component["start_timeout"] / STARTUP_PERIOD)
-    return {"periodSeconds": STARTUP_PERIOD, "timeoutSeconds": STARTUP_PERIOD, "failureThreshold": tries}
-
-
-def _heartbeat(component: Component, target: Target) -> dict[str, Probe]:
-    """Readiness by the API's monitor; where the component also listens, that tells whether it lives."""
-    where = [API_NAME, str(target.platform.api_port), MONITOR]
-    asked = {"exec": {"command": [*PYTHON, ASK, *where, component["health"]["component"]]}}
-    ready = {"readinessProbe": {**asked, **HEARTBEAT}}
-    if component["port"] is None:
-        return ready
-    look = _tcp(component["port"])
-    return {"startupProbe": {**look, **_startup(component)}, "livenessProbe": {**look, **LIVENESS}, **ready}
+def environment(component: Component) -> dict[str, str]:
+    """The variables by which a component tells its probes something."""
+    return {shared.READY: READY_FILE} if component["health"]["type"] == "port" else {}
 
 
 def asks_api(component: Component) -> bool:
@@ -87,9 +73,47 @@ def asks_api(component: Component) -> bool:
     return component["health"]["type"] == "heartbeat"
 
 
-def _http(health: dict[str, Any]) -> Probe:
-    return {"httpGet": {"path": health["path"], "port": health["port"], "scheme": "HTTP"}}
+def _http(component: Component, target: Target) -> dict[str, Probe]:
+    """The kubelet asks by itself where a component listens for others; what listens for its own machine is asked there."""
+    health = component["health"]
+    asked = {"httpGet": {"path": health["path"], "port": health["port"], "scheme": "HTTP"}}
+    look = asked if component["port"] == health["port"] else _inside(component, target)
+    return {
+        "startupProbe": {**look, **_startup(component)},
+        "livenessProbe": {**look, **LIVENESS},
+        "readinessProbe": {**look, **READINESS},
+    }
 
 
-def _tcp(port: int) -> Probe:
-    return {"tcpSocket": {"port": port}}
+def _consuming(component: Component, target: Target) -> dict[str, Probe]:
+    look = _inside(component, target)
+    # One that has never consumed has no task to finish.
+    started = {**_startup(component), "terminationGracePeriodSeconds": STOP_TIMEOUT}
+    return {"startupProbe": {**look, **started}, "readinessProbe": {**look, **READINESS}}
+
+
+def _heartbeat(component: Component, target: Target) -> dict[str, Probe]:
+    monitor = [API_NAME, str(target.platform.api_port), MONITOR, component["health"]["component"]]
+    return {
+        "livenessProbe": {
+            **_inside(component, target),
+            "initialDelaySeconds": component["start_timeout"],
+            **LIVENESS,
+        },
+        "readinessProbe": {**_run([*PYTHON, ASK, *monitor]), **READINESS},
+    }
+
+
+def _inside(component: Component, target: Target) -> Probe:
+    """A look from inside the component's container, as on any platform."""
+    ready = environment(component).get(shared.READY)
+    return _run(shared.command(component["health"], API_NAME, target.platform.api_port, ready) or [])
+
+
+def _run(command: list[str]) -> Probe:
+    return {"exec": {"command": command}}
+
+
+def _startup(component: Mapping[str, Any]) -> Probe:
+    tries = math.ceil(component["start_timeout"] / STARTUP_PERIOD)
+    return {"periodSeconds": STARTUP_PERIOD, "timeoutSeconds": STARTUP_PERIOD, "failureThreshold": tries}

@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,6 +73,17 @@ class Rendered:
         }
 
 
+def expanded(text: str, variables: Mapping[str, str]) -> str:
+    """What a container is given for a word of its command (kubernetes/third_party/forked/golang/expansion)."""
+
+    def replaced(found: re.Match[str]) -> str:
+        if found[0] == "$$":
+            return "$"
+        return variables.get(found[1], found[0])
+
+    return re.sub(r"\$\$|\$\(([^)]*)\)", replaced, text)
+
+
 def endpoints_of(planned: dict[str, Any]) -> dict[str, Any]:
     """What the roles of the services say of them."""
     database = {key: planned["database"][key] for key in ("host", "port", "name", "user", "results_user")}
@@ -97,7 +109,13 @@ def render(
     told = {**variables, "airflow_platform": "kubernetes"}
     planned, problems = plan.make(told, inventory, tuple(placement.PLATFORMS))
     assert planned is not None, problems
-    endpoints = endpoints_of(planned)
+    return render_plan(planned, endpoints_of(planned), cluster)
+
+
+def render_plan(
+    planned: dict[str, Any], endpoints: dict[str, Any], cluster: Callable[[Any, dict[str, Any]], Cluster]
+) -> Rendered:
+    """A platform that is planned already."""
     model = components.model(planned, endpoints)
     given = {secret["name"]: f"value-of-{secret['name']}" for secret in planned["secrets"]}
     values = {component["name"]: credentials.values(component, endpoints, given) for component in model}

@@ -1,12 +1,11 @@
 # Copyright: Contributors to airstack.backbone
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 
-"""Nothing of the component model is lost on its way into a cluster."""
+"""What becomes of each part of the component model in a cluster; that none is lost, test_parity.py beside this folder says."""
 
 from __future__ import annotations
 
 import base64
-import configparser
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -22,9 +21,6 @@ from ansible_collections.airstack.backbone.tests.unit.render.kubernetes.conftest
     render,
     small,
 )
-
-PODS_OWN = {("scheduler", "scheduler_health_check_server_host")}
-"""The settings of the plan that hold on a host and not in a pod, which the kubelet asks from outside."""
 
 
 def config_of(rendered: Rendered, component: str) -> dict[str, str]:
@@ -47,6 +43,11 @@ def variables_of(rendered: Rendered, component: str) -> dict[str, Any]:
     return {each["name"]: each.get("value") for each in container(rendered, component)["env"]}
 
 
+def job(rendered: Rendered) -> dict[str, Any]:
+    (found,) = rendered.of_kind("Job")
+    return found
+
+
 def workloads(rendered: Rendered) -> dict[str, dict[str, Any]]:
     return {each["metadata"]["name"]: each for each in rendered.of_kind("Deployment", "StatefulSet", "Job")}
 
@@ -61,23 +62,6 @@ def test_every_component_runs_and_nothing_else(rendered: Rendered) -> None:
         wanted = workloads(rendered)[component["name"]]["spec"].get("replicas")
         assert wanted == (None if component["name"] in rendered.target.cluster.scaling else component["replicas"])
     assert [name.rpartition("-")[0] for name, kind in kinds.items() if kind == "Job"] == ["setup"]
-
-
-def test_every_setting_is_in_the_configuration(rendered: Rendered) -> None:
-    for component in rendered.components:
-        parser = configparser.ConfigParser()
-        parser.read_string(config_of(rendered, component["name"])["airflow.cfg"])
-        for section, keys in component["settings"].items():
-            for key, value in keys.items():
-                if (section, key) not in PODS_OWN:
-                    assert parser[section][key] == value
-
-
-def test_every_further_file_is_there(rendered: Rendered) -> None:
-    for component in rendered.components:
-        found = config_of(rendered, component["name"])
-        assert {name: found[name] for name in component["files"]} == component["files"]
-        assert set(found) == {"airflow.cfg", *component["files"]}
 
 
 def test_every_credential_is_mounted_and_read_from_there(rendered: Rendered) -> None:
@@ -98,42 +82,17 @@ def test_every_credential_is_mounted_and_read_from_there(rendered: Rendered) -> 
             assert f"{setting.split('.')[1]} = /run/airflow/{credential}\n" in read
 
 
-def test_every_variable_is_set(rendered: Rendered) -> None:
+def test_what_does_not_start_in_time_is_started_anew(rendered: Rendered) -> None:
     for component in rendered.components:
-        values = variables_of(rendered, component["name"])
-        assert {name: values[name].replace("$$", "$") for name in component["environment"]} == component["environment"]
-        for name, source in component["environment_files"].items():
-            folder = "/run/secrets/airflow" if "credential" in source else "/etc/airflow"
-            assert values[name] == f"{folder}/{next(iter(source.values()))}"
-
-
-def test_every_word_of_a_command_is_there(rendered: Rendered) -> None:
-    for component in rendered.components:
-        program, *words = container(rendered, component["name"])["args"]
-        assert program == component["program"]
-        assert len(words) == len(component["command"])
-        assert not [word for word in words if "{" in word]
-    if rendered.plan["broker"]["kind"] != "sqs":
-        assert "etl@$(AIRFLOW_MACHINE)" in container(rendered, "worker-etl")["args"]
-
-
-def test_timeouts_are_the_models(rendered: Rendered) -> None:
-    for component in rendered.components:
-        spec = rendered.pods()[component["name"]]["spec"]
-        assert spec["terminationGracePeriodSeconds"] == component["stop_timeout"]
-        (workload,) = [
-            each["spec"]
-            for each in workloads(rendered).values()
-            if each["metadata"]["labels"]["airstack.backbone/component"] == component["name"]
-        ]
+        made = looks(rendered, component["name"])
         if component["once"]:
-            assert workload["activeDeadlineSeconds"] == component["start_timeout"]
-            continue
-        startup = container(rendered, component["name"]).get("startupProbe")
-        if startup:
-            assert startup["periodSeconds"] * startup["failureThreshold"] == component["start_timeout"]
-        assert startup or component["health"]["type"] == "heartbeat"
-        assert workload.get("progressDeadlineSeconds", component["start_timeout"]) >= component["start_timeout"]
+            assert job(rendered)["spec"]["activeDeadlineSeconds"] == component["start_timeout"]
+        elif "startup" in made:
+            assert made["startup"]["periodSeconds"] * made["startup"]["failureThreshold"] == component["start_timeout"]
+        else:
+            assert made["liveness"]["initialDelaySeconds"] == component["start_timeout"]
+    for deployment in rendered.of_kind("Deployment"):
+        assert deployment["spec"]["progressDeadlineSeconds"] > 300
 
 
 def test_a_workers_stop_outlasts_the_longest_task(rendered: Rendered) -> None:
@@ -147,23 +106,44 @@ def looks(rendered: Rendered, component: str) -> dict[str, Any]:
     return {kind: found[f"{kind}Probe"] for kind in ("startup", "liveness", "readiness") if f"{kind}Probe" in found}
 
 
-def test_probes_are_the_models_health(rendered: Rendered) -> None:
+def program(look: dict[str, Any]) -> str:
+    """What a look runs in its container."""
+    *python, text = look["exec"]["command"]
+    assert python == ["python", "-I", "-S", "-c"]
+    return text
+
+
+def test_the_kubelet_asks_by_itself_where_others_do_too(rendered: Rendered) -> None:
+    made = looks(rendered, "api-server")
+    assert list(made) == ["startup", "liveness", "readiness"]
+    asked = {"path": "/api/v2/version", "port": rendered.plan["api"]["port"], "scheme": "HTTP"}
+    assert [look["httpGet"] for look in made.values()] == [asked] * 3
+
+
+def test_a_scheduler_is_asked_on_its_own_machine(rendered: Rendered) -> None:
+    made = looks(rendered, "scheduler")
+    assert list(made) == ["startup", "liveness", "readiness"]
+    assert all('"127.0.0.1", 8974' in program(look) and "GET /health " in program(look) for look in made.values())
+
+
+def test_a_worker_is_ready_when_it_consumes_and_is_never_ended_for_its_log_server(rendered: Rendered) -> None:
+    made = looks(rendered, "worker-etl")
+    assert list(made) == ["startup", "readiness"]
+    ready = variables_of(rendered, "worker-etl")["AIRFLOW_BACKBONE_READY"]
+    assert all(f'os.stat("{ready}")' in program(look) and "8793" in program(look) for look in made.values())
+    assert made["startup"]["terminationGracePeriodSeconds"] == 60
+    assert "AIRFLOW_BACKBONE_READY" not in variables_of(rendered, "scheduler")
+
+
+def test_where_heartbeats_tell_the_api_is_asked_for_them(rendered: Rendered) -> None:
     for component in rendered.components:
-        health, made = component["health"], looks(rendered, component["name"])
-        if health["type"] == "http":
-            assert list(made) == ["startup", "liveness", "readiness"]
-            asked = {"path": health["path"], "port": health["port"], "scheme": "HTTP"}
-            assert all(look["httpGet"] == asked for look in made.values())
-        elif health["type"] == "port":
-            assert list(made) == ["startup", "readiness"]
-            assert all(look["tcpSocket"] == {"port": health["port"]} for look in made.values())
-        elif health["type"] == "heartbeat":
-            port, path = str(rendered.plan["api"]["port"]), "/api/v2/monitor/health"
-            command = made["readiness"]["exec"]["command"]
-            assert command[-4:] == ["api-server", port, path, health["component"]]
-            assert ("liveness" in made) == (component["port"] is not None)
-        else:
-            assert made == {}
+        if component["health"]["type"] == "heartbeat":
+            made = looks(rendered, component["name"])
+            assert list(made) == ["liveness", "readiness"]
+            port, monitor = str(rendered.plan["api"]["port"]), "/api/v2/monitor/health"
+            asked = made["readiness"]["exec"]["command"][-4:]
+            assert asked == ["api-server", port, monitor, component["health"]["component"]]
+            assert f'("api-server", {port})' in program(made["liveness"])
 
 
 def test_the_api_server_is_where_the_model_says_it_is(rendered: Rendered) -> None:

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.airstack.backbone.plugins.module_utils._model import dns
 from ansible_collections.airstack.backbone.plugins.module_utils._render.kubernetes import naming, pods, probes
-from ansible_collections.airstack.backbone.tests.unit.render.kubernetes.conftest import PLATFORMS
+from ansible_collections.airstack.backbone.tests.unit.render.kubernetes.conftest import PLATFORMS, expanded
 
 NAMES = st.from_regex(r"(worker|triggerer)-[a-z][a-z0-9_]{0,49}", fullmatch=True)
 LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -57,17 +57,6 @@ def test_a_keyed_hash_changes_with_content_and_key_and_is_not_the_contents_own()
     assert naming.keyed_digest({"password": "hunter3"}, "key") != made
     assert naming.keyed_digest({"password": "hunter2"}, "another") != made
     assert naming.digest({"password": "hunter2"}) != made
-
-
-def expanded(text: str, variables: Mapping[str, str]) -> str:
-    """What a container is given for a word of its command (kubernetes/third_party/forked/golang/expansion)."""
-
-    def replaced(found: re.Match[str]) -> str:
-        if found[0] == "$$":
-            return "$"
-        return variables.get(found[1], found[0])
-
-    return re.sub(r"\$\$|\$\(([^)]*)\)", replaced, text)
 
 
 @given(st.text(st.sampled_from("$()HOMEa b"), max_size=20))
