@@ -39,6 +39,7 @@ def steps(components: Sequence[Component], platform: Platform, cluster: Cluster)
     target = Target(platform, cluster)
     once = [component for component in components if component["once"]]
     staying = [component for component in components if not component["once"]]
+    first, *others = (Step(", ".join(kinds), "rolled_out", [*_wave(staying, kinds, target)]) for kinds in WAVES)
     made = [
         Step("namespace", "exists", _namespace(target)),
         Step("identities", "exists", [workloads.service_account(component, target) for component in components]),
@@ -48,8 +49,10 @@ def steps(components: Sequence[Component], platform: Platform, cluster: Cluster)
         Step("DAG storage", "exists", storage.claim(target)),
         Step("database set-up", "complete", [workloads.job(component, target) for component in once]),
         Step("services", "exists", [made for each in staying for made in workloads.service(each, target)]),
-        *(Step(", ".join(kinds), "rolled_out", [*_wave(staying, kinds, target)]) for kinds in WAVES),
+        first,
+        # Before those that wait for their tasks: people shall not.
         Step("entrance", "exists", [made for each in staying for made in _entrance(each, target)]),
+        *others,
     ]
     return [step for step in made if step.manifests]
 

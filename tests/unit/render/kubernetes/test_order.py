@@ -104,6 +104,7 @@ def test_the_network_is_closed_before_any_pod_starts(rendered: Rendered) -> None
     assert titles.index("network policies") < titles.index("configuration") < titles.index("database set-up")
 
 
-def test_workers_are_updated_last(rendered: Rendered) -> None:
+def test_workers_are_updated_last_and_people_do_not_wait_for_them(rendered: Rendered) -> None:
+    assert [step.title for step in rendered.steps][-4:-2] == ["api-server", "entrance"]
     waves = [step.title for step in rendered.steps if step.wait == "rolled_out"]
     assert waves == ["api-server", "scheduler, dag-processor, triggerer", "worker"]
