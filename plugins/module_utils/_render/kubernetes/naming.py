@@ -37,9 +37,9 @@ def keyed_digest(content: Any, key: str) -> str:
     return hmac.new(key.encode(), text.encode(), hashlib.sha256).hexdigest()[: dns.HASH]
 
 
-def pruned(platform: Platform) -> dict[str, str]:
+def pruned(environment: str) -> dict[str, str]:
     """The labels of everything that is the platform's: what bears them and is not described any more may go."""
-    return {"app.kubernetes.io/managed-by": MANAGER, ENVIRONMENT: platform.environment}
+    return {"app.kubernetes.io/managed-by": MANAGER, ENVIRONMENT: environment}
 
 
 def labels(platform: Platform) -> dict[str, str]:
@@ -48,7 +48,7 @@ def labels(platform: Platform) -> dict[str, str]:
         "app.kubernetes.io/name": "airflow",
         "app.kubernetes.io/instance": platform.environment,
         "app.kubernetes.io/part-of": "airflow",
-        **pruned(platform),
+        **pruned(platform.environment),
     }
 
 

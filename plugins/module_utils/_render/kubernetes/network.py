@@ -96,7 +96,7 @@ def policies(components: Sequence[Component], target: Target) -> list[Manifest]:
 
 def _default_deny(target: Target) -> Manifest:
     spec = {
-        "podSelector": {"matchLabels": naming.pruned(target.platform)},
+        "podSelector": {"matchLabels": naming.pruned(target.platform.environment)},
         "policyTypes": ["Ingress", "Egress"],
     }
     return naming.manifest("networking.k8s.io/v1", "NetworkPolicy", "default-deny", target, spec=spec)

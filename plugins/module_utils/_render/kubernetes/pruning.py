@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from . import entrance, naming, scaling, secrets
-from .cluster import Manifest, Platform
+from .cluster import Manifest
 
 Identity = tuple[str, str, str]
 """API group, kind and name. The version of an API does not tell two objects apart."""
@@ -41,7 +41,7 @@ OVER = ("Succeeded", "Failed")
 """The phases of a pod that does not run again."""
 
 
-def leftovers(found: Iterable[Manifest], wanted: Iterable[Manifest], platform: Platform) -> list[Manifest]:
+def leftovers(found: Iterable[Manifest], wanted: Iterable[Manifest], environment: str) -> list[Manifest]:
     """The objects that may go, in the order in which they do.
 
     found: what is in the namespace of the kinds of PRUNED, and its pods. wanted: all manifests.
@@ -54,7 +54,7 @@ def leftovers(found: Iterable[Manifest], wanted: Iterable[Manifest], platform: P
     order = {(_group(api), kind): number for number, (api, kind) in enumerate(PRUNED)}
     pods = [each for each in seen if each["kind"] == "Pod" and each.get("status", {}).get("phase") not in OVER]
     held = {identity for pod in pods for identity in _held(pod)}
-    marks = naming.pruned(platform).items()
+    marks = naming.pruned(environment).items()
     return sorted(
         (
             each

@@ -21,7 +21,7 @@ def without_ml(variables: dict[str, Any]) -> dict[str, Any]:
 
 
 def left(found: list[dict[str, Any]], after: Rendered) -> list[Named]:
-    gone = pruning.leftovers(found, after.manifests, after.target.platform)
+    gone = pruning.leftovers(found, after.manifests, after.plan["environment"])
     return [(each["kind"], each["metadata"]["name"]) for each in gone]
 
 
