@@ -23,6 +23,7 @@ import pytest
 import yaml
 
 from ansible_collections.airstack.backbone.plugins.module_utils._lab.settings import containers_conf
+from ansible_collections.airstack.backbone.plugins.module_utils._render.image import SHELL
 from ansible_collections.airstack.backbone.plugins.modules.lab_info import may_raise_limits
 from ansible_collections.airstack.backbone.tests.unit import needs
 from ansible_collections.airstack.backbone.tests.unit.render.kubernetes.conftest import Rendered, render, small
@@ -33,8 +34,7 @@ IMAGE = "localhost/looks-around:1"
 PAUSE = "localhost/pauses:1"
 APPLETS = ("basename", "cat", "id", "sed", "sh", "sleep", "touch")
 
-LOOKS = """\
-#!/bin/sh
+LOOKS = """
 exec 2>&1
 echo "runs $(basename "$0") $*"
 echo "user $(id -u) group $(id -g)"
@@ -46,7 +46,7 @@ for folder in "" /bin /etc/airflow; do touch "$folder/new" 2>/dev/null && echo "
 echo "that is all"
 exec sleep 1000
 """
-HANDS_ON = '#!/bin/sh\nshift\nexec "$@"\n'
+HANDS_ON = '\nshift\nexec "$@"\n'
 PROGRAMS = {"airflow": LOOKS, "python": LOOKS, "dumb-init": HANDS_ON}
 
 PLAYED = ("setup", "api-server", "scheduler")
@@ -86,7 +86,7 @@ def root_filesystem(folder: Path) -> Path:
     for applet in APPLETS:
         (root / "bin" / applet).symlink_to("busybox")
     for name, text in PROGRAMS.items():
-        (root / "bin" / name).write_text(text, encoding="utf-8")
+        (root / "bin" / name).write_text(SHELL + text, encoding="utf-8")
         (root / "bin" / name).chmod(0o755)
     with tarfile.open(folder / "root.tar", "w") as archive:
         archive.add(root, ".")
