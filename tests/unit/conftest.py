@@ -10,6 +10,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("project", deadline=None)
+settings.load_profile("project")
 
 WAITING = ("services", "queues", "swarm")
 """Folders whose tests wait more than they compute, for servers that start, fail over and time out."""
