@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..._model import settings
 from .. import configuration, image
 from ..configuration import Places
 from . import naming
@@ -31,9 +30,6 @@ ROUTING_PATH = f"{ROUTING_FOLDER}/{ROUTING_FILE}"
 QUEUES_VARIABLE = "AIRFLOW_WORKER_QUEUES"
 """The variable that holds a worker's queues, and its command names."""
 
-OWN_ADDRESS = "airflow.utils.net.get_host_ip_address"
-"""Where the API server finds the logs of what still runs: a pod's name means nothing to others, its address does."""
-
 
 def places(component: Component) -> Places:
     """Where a component's container has its files."""
@@ -42,12 +38,7 @@ def places(component: Component) -> Places:
 
 def files(component: Component) -> dict[str, str]:
     """The configuration files of a component in a pod, by name."""
-    return configuration.files({**component, "settings": _in_pod(component)}, places(component))
-
-
-def _in_pod(component: Component) -> settings.Settings:
-    """The component's settings, with what a pod needs: to be found by its address, unless the user has it found otherwise."""
-    return settings.merged({"core": {"hostname_callable": OWN_ADDRESS}}, component["settings"])
+    return configuration.files(component, places(component))
 
 
 def of_component(component: Component, target: Target) -> Manifest:
