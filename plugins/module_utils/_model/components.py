@@ -24,8 +24,8 @@
 - queues: what a worker consumes
 - is_told_queues: whether a running worker can be told other queues (airstack.backbone.worker_queues), so that they are
   no reason to restart it; SQS has no way to tell it
-- logs: the component in whose folder it keeps local logs; its own but for the triggerers of teams, whose logs the common
-  one of their host serves: the API server knows one port for all
+- logs: the component in whose folder it keeps local logs; its own but for the triggerers of teams on a host, whose logs the
+  common one of their host serves: the API server knows one port for all
 - port: where it listens for the others, or None; health: how its own machine sees that it works
 - start_timeout, stop_timeout: seconds that it may take to start and to stop
 - resources: what it is promised and what it may take, as resources.of gives it
@@ -36,7 +36,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from . import brokers, log_store, resources, settings, teams
+from . import brokers, log_store, placement, resources, settings, teams
 from .ports import SCHEDULER_HEALTH_PORT, TRIGGERER_LOG_PORT, WORKER_LOG_PORT
 
 START_TIMEOUT = 300
@@ -144,7 +144,7 @@ def _component(
         **placed,
         "once": False,
         "program": "airflow",
-        "command": _command(placed, pool, plan["broker"]),
+        "command": _command(placed, pool, plan),
         "settings": settings.of(kind, pool, plan, endpoints),
         "secret_settings": secret_settings,
         "secret_commands": {},
@@ -157,7 +157,7 @@ def _component(
         "sources": sources if kind in READERS else [],
         "queues": pool["queues"] if pool else [],
         "is_told_queues": pool is not None and endpoints["broker"]["scheme"] != "sqs",
-        "logs": kind if kind == "triggerer" else placed["name"],
+        "logs": placed["name"] if _serves_logs(placed, plan) else kind,
         "port": _port(placed, plan),
         "health": _health(kind, plan),
         "start_timeout": START_TIMEOUT,
@@ -169,17 +169,23 @@ def _component(
     return log_store.connect(component, endpoints["log_store"], identity) if kind in LOG_STORE_USERS else component
 
 
-def _command(placed: Mapping[str, Any], pool: Mapping[str, Any] | None, broker: Mapping[str, Any]) -> list[str]:
+def _serves_logs(placed: Mapping[str, Any], plan: Mapping[str, Any]) -> bool:
+    """Whether it serves the logs that it keeps: a team's triggerer does where its port is not that of its host's others."""
+    return placed["kind"] != "triggerer" or not placed["team"] or placement.PLATFORMS[plan["platform"]].has_addresses
+
+
+def _command(placed: Mapping[str, Any], pool: Mapping[str, Any] | None, plan: Mapping[str, Any]) -> list[str]:
     team = placed["team"]
     if pool is None:
-        return [placed["kind"], *(("--team-name", team, "--skip-serve-logs") if team else ())]
+        served = () if _serves_logs(placed, plan) else ("--skip-serve-logs",)
+        return [placed["kind"], *(("--team-name", team) if team else ()), *served]
     return [
         "celery",
         "worker",
         *("--queues", "{queues}"),
         *("--concurrency", str(pool["concurrency"])),
         # With SQS a name of its own would have the worker look for a mailbox that there is not, and die of it.
-        *(() if broker["kind"] == "sqs" else ("--celery-hostname", f"{pool['name']}@{{host}}")),
+        *(() if plan["broker"]["kind"] == "sqs" else ("--celery-hostname", f"{pool['name']}@{{host}}")),
         "--without-mingle",
         "--without-gossip",
         *(("--team", team) if team else ()),
@@ -187,7 +193,7 @@ def _command(placed: Mapping[str, Any], pool: Mapping[str, Any] | None, broker: 
 
 
 def _port(placed: Mapping[str, Any], plan: Mapping[str, Any]) -> int | None:
-    if placed["kind"] == "triggerer" and placed["team"]:
+    if not _serves_logs(placed, plan):
         return None
     ports = {"api-server": plan["api"]["port"], "triggerer": TRIGGERER_LOG_PORT, "worker": WORKER_LOG_PORT}
     return ports.get(placed["kind"])

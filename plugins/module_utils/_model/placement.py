@@ -55,6 +55,7 @@ class Platform:
     api_name: by what name or address other components reach the API server.
     entrance: the address at which people do; None: the same.
     collisions: what is wrong with what follows from a description, the plan.
+    has_addresses: whether each process has an address of its own, and so ports that nobody else takes.
     hostname_callable: what Airflow calls for the name of a machine that others reach; None: its own, the machine's full name.
     """
 
@@ -66,6 +67,7 @@ class Platform:
     entrance: Callable[[Inventory], str | None]
     collisions: Callable[[Mapping[str, Any]], list[Problem]] = lambda _plan: []
     hostname_callable: str | None = None
+    has_addresses: bool = False
     has_hosts: bool = True
 
     def hosts(self, inventory: Inventory, *groups: str) -> list[str]:
@@ -230,6 +232,7 @@ PLATFORMS: dict[str, Platform] = {
         entrance=lambda inventory: inventory.address(_swarm_nodes(inventory)[0]),
         collisions=_long_services,
         hostname_callable=ITS_ADDRESS,
+        has_addresses=True,
     ),
     "kubernetes": Platform(
         problems=lambda _described, _inventory: [],
@@ -240,6 +243,7 @@ PLATFORMS: dict[str, Platform] = {
         api_name=lambda _inventory, _hosts: API_NAME,
         entrance=lambda _inventory: None,
         hostname_callable=ITS_ADDRESS,
+        has_addresses=True,
         has_hosts=False,
     ),
 }

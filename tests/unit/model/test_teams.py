@@ -369,6 +369,16 @@ def test_a_worker_and_a_triggerer_say_their_team(model: dict[str, dict[str, Any]
     assert model["triggerer"]["command"] == ["triggerer"]
 
 
+def test_a_triggerer_in_a_container_serves_its_logs_itself(
+    described: Variables, inventory: Inventory, endpoints: dict[str, Any]
+) -> None:
+    planned = made({**described, "airflow_platform": "swarm"}, inventory)
+    triggerers = [each for each in components.model(planned, endpoints) if each["kind"] == "triggerer"]
+    assert [each["logs"] for each in triggerers] == [each["name"] for each in triggerers]
+    assert [each["port"] for each in triggerers] == [8794] * 3
+    assert triggerers[2]["command"] == ["triggerer", "--team-name", "machines"]
+
+
 def test_the_triggerers_of_a_host_share_the_logs_that_one_of_them_serves(
     model: dict[str, dict[str, Any]], planned: dict[str, Any]
 ) -> None:
