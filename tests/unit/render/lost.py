@@ -23,12 +23,6 @@ USERS = {"systemd": "airflow", "swarm": "50000:0", "kubernetes": "50000"}
 START_SLACK = 180
 """Seconds that a platform may give a component more than the model does, for its own part of a start."""
 
-OTHERWISE = {
-    # The kubelet asks a pod at its address, and the network policies let nobody else in.
-    ("kubernetes", "scheduler", "scheduler_health_check_server_host"): "0.0.0.0",
-}
-"""The settings that have another value on a platform."""
-
 PLACES = {
     "dag_processor.dag_bundle_storage_path",
     "logging.base_log_folder",
@@ -71,7 +65,7 @@ def _of_component(
     yield from _placed(component, running)
     for each in running:
         yield from _commands(component, given, each)
-        yield from _settings(platform, component, given, each)
+        yield from _settings(component, given, each)
         yield from _variables(platform, component, given, each)
         yield from _secrets(component, given, each)
         yield from _sources(component, given, each)
@@ -102,13 +96,11 @@ def _commands(component: Mapping[str, Any], given: Rendered, running: Running) -
         yield from _is("command", command, [component["program"], *words])
 
 
-def _settings(platform: str, component: Mapping[str, Any], given: Rendered, running: Running) -> Iterator[str]:
+def _settings(component: Mapping[str, Any], given: Rendered, running: Running) -> Iterator[str]:
     found = _configuration(running)
     paths = _paths(component, given, running)
     wanted = {
-        f"{section}.{key}": OTHERWISE.get((platform, section, key), value)
-        for section, keys in component["settings"].items()
-        for key, value in keys.items()
+        f"{section}.{key}": value for section, keys in component["settings"].items() for key, value in keys.items()
     }
     for name, credential in component["secret_settings"].items():
         wanted[f"{name}_cmd"] = f"cat {paths.get(credential)}"

@@ -16,7 +16,7 @@ from ansible_collections.airstack.backbone.plugins.filter.components import comp
 from ansible_collections.airstack.backbone.plugins.module_utils._model import (
     components,
     credentials,
-    labels,
+    dns,
     placement,
     plan,
 )
@@ -375,7 +375,7 @@ def _look(test: list[str]) -> dict[str, Any]:
 
 def _on_kubernetes(given: Rendered) -> Seen:
     made = [manifest for step in given.made for manifest in step]
-    names = {labels.of(each["name"]): each["name"] for each in given.model}
+    names = {dns.label(each["name"]): each["name"] for each in given.model}
     found: Seen = {}
     for wave, step in enumerate(given.made):
         for each in step:
