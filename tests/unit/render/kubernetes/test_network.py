@@ -98,6 +98,17 @@ def test_components_reach_each_other_by_the_models_arrows_and_no_others(rendered
     assert ways(rendered, without_outlets(rendered)) == expected(rendered)
 
 
+def test_others_of_the_namespace_are_not_let_in_nor_reached(variables: dict[str, Any]) -> None:
+    rendered = PLATFORMS["full"](variables)
+    policies, labels = without_outlets(rendered), labels_of(rendered)
+    twin = {**labels["worker-etl"], "airstack.backbone/environment": "twin"}
+    for stranger in ({"app": "stranger"}, twin, {**labels["api-server"], "airstack.backbone/environment": "twin"}):
+        for own in labels.values():
+            for port in PORTS:
+                assert not lets(policies, "Ingress", own, stranger, port)
+                assert not lets(policies, "Egress", own, stranger, port)
+
+
 def test_every_arrow_leaves_its_source_and_enters_its_target(rendered: Rendered) -> None:
     policies, labels = rendered.of_kind("NetworkPolicy"), labels_of(rendered)
     drawn = [arrow for arrow in network.arrows(rendered.components, rendered.target) if arrow.target in labels]
