@@ -23,6 +23,9 @@ from ansible_collections.airstack.backbone.tests.integration.deployed import (
 pytestmark = [pytest.mark.disturbs, pytest.mark.swarm]
 
 RUN_SECONDS = 300
+UPLOADED_SECONDS = 60
+"""A worker sends a log when its task has ended, and the API server asks the worker for it until then."""
+
 LONG_TASK = 150
 """Seconds: longer than an update of all services takes until the workers' turn."""
 
@@ -121,7 +124,7 @@ def test_logs_come_from_the_store_although_their_containers_are_volatile(
     platform: Platform, airflow: Airflow, ended: list[dict[str, t.Any]]
 ) -> None:
     for task in (run["tasks"][0] for run in ended):
-        assert platform.plan["log_store"]["url"] in airflow.log(task)
+        assert wait_for(lambda task=task: platform.plan["log_store"]["url"] in airflow.log(task), UPLOADED_SECONDS)
 
 
 def test_a_worker_has_the_sources_of_its_pool_and_no_others(platform: Platform, swarm: Swarm) -> None:

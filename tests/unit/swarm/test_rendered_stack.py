@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.airstack.backbone.plugins.module_utils._render.image import SHELL
 from ansible_collections.airstack.backbone.plugins.modules import swarm_stack, swarm_stack_info
 from ansible_collections.airstack.backbone.tests.unit import needs
 from ansible_collections.airstack.backbone.tests.unit.plugins.modules.conftest import Runner
@@ -27,8 +28,9 @@ from ansible_collections.airstack.backbone.tests.unit.swarm.docker_engine import
 pytestmark = needs.docker_engine
 
 IMAGE = "stand-in:1"
-AIRFLOW = """\
-#!/bin/sh
+AIRFLOW = (
+    f"{SHELL}\n"
+    + """\
 set -e
 for command in $(sed -n 's/^.*_cmd = cat //p' "$AIRFLOW_CONFIG"); do test -n "$(cat "$command")"; done
 for file in $AWS_CONFIG_FILE $AWS_SHARED_CREDENTIALS_FILE; do test -n "$(cat "$file")"; done
@@ -41,7 +43,8 @@ echo "says $*"
 trap 'exit 0' TERM
 while :; do sleep 1; done
 """
-PYTHON = "#!/bin/sh\nexit 0\n"
+)
+PYTHON = f"{SHELL}\nexit 0\n"
 
 
 @pytest.fixture(name="storage")
