@@ -55,9 +55,8 @@ options:
     default: {}
   nodes:
     description:
-      - The labels of nodes that begin with the stack's name and a dot. They are set as given, and other ones that begin so
-        are removed.
-      - Nodes that are not named here keep what they have.
+      - The labels of nodes that begin with the stack's name and a dot. They are set as given. Other ones that begin so are
+        removed, also from nodes that are not named here.
     type: list
     elements: dict
     default: []

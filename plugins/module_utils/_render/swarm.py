@@ -133,7 +133,7 @@ def render(
         "configs": configs,
         "secrets": credentials,
         "nodes": [
-            {**node, "labels": {_label(stack, each): "true" for each in components if _is_here(each, stack, node)}}
+            {**node, "labels": {_label(each, stack): "true" for each in components if node["name"] in each["hosts"]}}
             for node in stack.nodes
         ],
         "services": services,
@@ -178,17 +178,13 @@ def _network(stack: Stack, name: str) -> dict[str, Any]:
     }
 
 
-def _label(stack: Stack, component: Component) -> str:
-    return f"{stack.name}.{component['name']}"
+def _label(component: Component, stack: Stack) -> str:
+    """The label of the nodes on which a component may run: that of all the platform's nodes, or one of its own.
 
-
-def _is_narrowed(component: Component, stack: Stack) -> bool:
-    """Whether a component may run on some of the nodes alone."""
-    return set(component["hosts"]) != {node["name"] for node in stack.nodes}
-
-
-def _is_here(component: Component, stack: Stack, node: Mapping[str, str]) -> bool:
-    return _is_narrowed(component, stack) and node["name"] in component["hosts"]
+    The Swarm may have more nodes, which have neither the DAG storage nor a way to the database.
+    """
+    is_anywhere = set(component["hosts"]) == {node["name"] for node in stack.nodes}
+    return f"{stack.name}.{'node' if is_anywhere else component['name']}"
 
 
 def _files(component: Component, routing: Mapping[str, Any]) -> dict[str, str]:
@@ -212,7 +208,7 @@ def _service(
             "ContainerSpec": _container(component, stack, configs, secrets),
             "RestartPolicy": _restart(component),
             **_resources(component),
-            "Placement": _placement(component, stack),
+            "Placement": {"Constraints": [f"node.labels.{_label(component, stack)}==true"]},
             "Networks": list(_networks(component, stack)),
         },
     }
@@ -311,12 +307,6 @@ def _amounts(told: Mapping[str, str]) -> dict[str, int]:
         **({"NanoCPUs": int(resources.cpus(told["cpu"]) * BILLION)} if "cpu" in told else {}),
         **({"MemoryBytes": resources.octets(told["memory"])} if "memory" in told else {}),
     }
-
-
-def _placement(component: Component, stack: Stack) -> dict[str, Any]:
-    if not _is_narrowed(component, stack):
-        return {}
-    return {"Constraints": [f"node.labels.{_label(stack, component)}==true"]}
 
 
 def _networks(component: Component, stack: Stack) -> Iterator[dict[str, Any]]:

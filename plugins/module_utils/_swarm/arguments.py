@@ -26,8 +26,7 @@ def wanted(parameters: Mapping[str, Any], version: str) -> tuple[Wanted, dict[st
     """
     name = parameters["name"]
     if parameters["state"] == "absent":
-        labels = [{**node, "address": node["address"] or node["name"], "labels": {}} for node in parameters["nodes"]]
-        return Wanted(name, nodes=labels), {}
+        return Wanted(name), {}
     ignored: dict[str, list[str]] = {}
     services = []
     for at, service in enumerate(parameters["services"]):

@@ -42,7 +42,7 @@ class Service:
 
 @dataclass(frozen=True)
 class Wanted:
-    """name: of the stack. configs and secrets: content by name. nodes: {name, address, labels} of those that get labels."""
+    """name: of the stack. configs and secrets: content by name. nodes: {name, address, labels}; others have no labels of it."""
 
     name: str
     networks: Sequence[Object] = ()
@@ -246,12 +246,13 @@ def _kept(wanted: Wanted, found: Found, changed: Sequence[str], kind: str) -> It
 def _labels(wanted: Wanted, found: Found) -> Iterator[Labels]:
     """The nodes that have not the labels that they shall have. Only those of the stack are its own."""
     prefix = f"{wanted.name}."
-    for node in wanted.nodes:
-        there = _node(node, found)
-        labels = there["Spec"].get("Labels") or {}
-        others = {key: value for key, value in labels.items() if not key.startswith(prefix)}
-        if {**others, **node["labels"]} != labels:
-            yield Labels(there["ID"], there["Description"]["Hostname"], labels, {**others, **node["labels"]})
+    own = {_node(node, found)["ID"]: node["labels"] for node in wanted.nodes}
+    for node in found.nodes:
+        before = node["Spec"].get("Labels") or {}
+        others = {key: value for key, value in before.items() if not key.startswith(prefix)}
+        after = {**others, **own.get(node["ID"], {})}
+        if before != after:
+            yield Labels(node["ID"], node["Description"]["Hostname"], before, after)
 
 
 def _node(node: Object, found: Found) -> Object:

@@ -187,13 +187,13 @@ def test_networks_may_do_without_encryption(planned: Any, endpoints: Any, stack:
     assert [network["Options"] for network in rendered(planned, endpoints, is_encrypted=False)["networks"]] == [{}] * 2
 
 
-def test_a_component_with_hosts_runs_on_nodes_with_a_label(stack: Rendered) -> None:
-    placed = {name: spec["TaskTemplate"]["Placement"] for name, spec in specs(stack).items()}
-    assert placed.pop("worker-etl") == {"Constraints": ["node.labels.airflow-local.worker-etl==true"]}
-    assert list(placed.values()) == [{}] * 6
-    labels = {node["name"]: node["labels"] for node in stack["nodes"]}
-    label = {"airflow-local.worker-etl": "true"}
-    assert labels == {"node1": {}, "node2": label, "node3": label}
+def test_a_component_runs_on_its_hosts_else_on_the_platforms_nodes(stack: Rendered) -> None:
+    placed = {name: spec["TaskTemplate"]["Placement"]["Constraints"] for name, spec in specs(stack).items()}
+    assert placed.pop("worker-etl") == ["node.labels.airflow-local.worker-etl==true"]
+    assert list(placed.values()) == [["node.labels.airflow-local.node==true"]] * 6
+    labels = {node["name"]: list(node["labels"]) for node in stack["nodes"]}
+    both = ["airflow-local.node", "airflow-local.worker-etl"]
+    assert labels == {"node1": both[:1], "node2": both, "node3": both}
 
 
 def test_users_of_teams_are_a_copy_that_airflow_may_open(variables: dict[str, Any], endpoints: dict[str, Any]) -> None:

@@ -94,7 +94,8 @@ def running(folder: Path) -> Iterator[Docker]:
     ]
     command = ["unshare", *NAMESPACES, "sh", "-c", START, "sh", *options]
     with (folder / "log").open("w") as log:
-        server = subprocess.Popen(command, stdout=log, stderr=log)
+        environment = {**os.environ, "PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"}
+        server = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
     docker = Docker(folder, server)
     try:
         until = time.monotonic() + 120

@@ -28,13 +28,12 @@ from ansible_collections.airstack.backbone.tests.unit.swarm.docker_engine import
 pytestmark = needs.docker_engine
 
 IMAGE = "stand-in:1"
-AIRFLOW = (
-    f"{SHELL}\n"
-    + """\
+AIRFLOW = f"""\
+{SHELL}
 set -e
 for command in $(sed -n 's/^.*_cmd = cat //p' "$AIRFLOW_CONFIG"); do test -n "$(cat "$command")"; done
 for file in $AWS_CONFIG_FILE $AWS_SHARED_CREDENTIALS_FILE; do test -n "$(cat "$file")"; done
-echo '#!/bin/sh' > /tmp/program
+echo '{SHELL}' > /tmp/program
 chmod 755 /tmp/program
 if /tmp/program 2>/dev/null; then echo "runs what it writes"; else echo "runs nothing that it writes"; fi
 for folder in / /etc/airflow /run/secrets; do if touch "$folder/x" 2>/dev/null; then exit 1; fi; done
@@ -43,7 +42,6 @@ echo "says $*"
 trap 'exit 0' TERM
 while :; do sleep 1; done
 """
-)
 PYTHON = f"{SHELL}\nexit 0\n"
 
 
@@ -94,5 +92,5 @@ def test_a_platform_comes_up_and_stays(
         with pytest.raises(AssertionError, match="Read-only file system"):
             docker("exec", "--user=0", container, "touch", f"{storage}/etl/x")
     finally:
-        run_module(swarm_stack.main, **place, state="absent", patience=60)
+        run_module(swarm_stack.main, **place, state="absent", patience=300)
     assert docker("service", "ls", "--quiet") == docker("secret", "ls", "--quiet") == ""

@@ -110,9 +110,9 @@ class Stack:
     def look(self) -> Told:
         return self.run_module(swarm_stack_info.main, name=self.name, socket=self.docker.socket)
 
-    def remove(self, **options: Any) -> Told:
+    def remove(self) -> Told:
         return self.run_module(
-            swarm_stack.main, name=self.name, state="absent", socket=self.docker.socket, patience=60, **options
+            swarm_stack.main, name=self.name, state="absent", socket=self.docker.socket, patience=300
         )
 
     def logs(self, name: str = "web") -> str:
@@ -275,9 +275,9 @@ def test_labels_of_nodes_are_the_stacks_alone(stack: Stack) -> None:
     assert f"{label}old=true\n" in before
     assert f"{label}web=true\n" in now
     assert stack.bring("one", placed, nodes=nodes)["changes"] == []
-    stack.remove(nodes=nodes)
+    stack.remove()
     assert labels() == {"rack": "7"}
-    assert not stack.remove(nodes=nodes)["changed"]
+    assert not stack.remove()["changed"]
 
 
 @contextmanager
