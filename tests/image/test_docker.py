@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,13 +12,18 @@ from typing import Any
 import pytest
 
 from ansible_collections.airstack.backbone.plugins.filter.core import core_image_trial
-from ansible_collections.airstack.backbone.tests.image import containers, docker_engine
+from ansible_collections.airstack.backbone.tests import docker_engine
+from ansible_collections.airstack.backbone.tests.docker_engine import Docker
+from ansible_collections.airstack.backbone.tests.image import containers
 from ansible_collections.airstack.backbone.tests.image.small_images import INSTALLED, Images
 from ansible_collections.airstack.backbone.tests.unit import needs
 from ansible_collections.airstack.backbone.tests.unit.services import image_registry
 from ansible_collections.airstack.backbone.tests.unit.services.certificates import Authority
 
 pytestmark = [needs.root, needs.podman, needs.docker_registry, needs.mmdebstrap, needs.dockerd]
+
+WITHOUT_NETWORK = ("--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-forward=false", "--ip-masq=false")
+"""Containers have no network, and this machine's firewall is as it was before."""
 
 REQUIREMENTS = "".join(f"{name}=={version}\n" for name, version in INSTALLED.items())
 TRIAL = core_image_trial(REQUIREMENTS, ["click", "yaml"], [])
@@ -28,17 +32,10 @@ TRIAL = core_image_trial(REQUIREMENTS, ["click", "yaml"], [])
 class Engine:
     """A Docker Engine with a registry that wants a user. It trusts any that is on this machine."""
 
-    def __init__(self, images: Images, environment: dict[str, str], ca: Path) -> None:
+    def __init__(self, images: Images, docker: Docker, ca: Path) -> None:
         self.images = images
-        self._environment = environment
+        self.docker = docker
         self._known = {"ca_path": str(ca), "username": image_registry.USER, "password": image_registry.PASSWORD}
-
-    def docker(self, *arguments: str) -> str:
-        done = subprocess.run(
-            ["docker", *arguments], env=self._environment, check=False, capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout.strip()
 
     def push(self, reference: str) -> dict[str, Any]:
         return self.images.push(reference, **self._known)
@@ -51,12 +48,11 @@ def engine_with_a_base(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Eng
         (folder / name).mkdir()
     authority = Authority(folder, "authority")
     registry = image_registry.running(folder / "registry", authority)
-    with registry as host, docker_engine.running(folder / "engine") as environment:
-        images = Images(
-            folder, host, {**environment, "CONTAINERS_CONF": containers.settings(folder)["CONTAINERS_CONF"]}, "docker"
-        )
-        engine = Engine(images, environment, authority.ca)
-        containers.podman(environment, "save", "--quiet", "--output", str(folder / "base.tar"), images.base)
+    with registry as host, docker_engine.running(folder / "engine", WITHOUT_NETWORK) as docker:
+        settings = {"CONTAINERS_CONF": containers.settings(folder)["CONTAINERS_CONF"]}
+        images = Images(folder, host, {**docker.environment, **settings}, "docker")
+        engine = Engine(images, docker, authority.ca)
+        containers.podman(docker.environment, "save", "--quiet", "--output", str(folder / "base.tar"), images.base)
         engine.docker("load", "--input", str(folder / "base.tar"))
         yield engine
 

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from ansible_collections.airstack.backbone.tests.docker_engine import Docker
 from ansible_collections.airstack.backbone.tests.unit.plugins.modules.conftest import run_module
 from ansible_collections.airstack.backbone.tests.unit.swarm import docker_engine
-from ansible_collections.airstack.backbone.tests.unit.swarm.docker_engine import Docker
 
 __all__ = ["run_module"]
 

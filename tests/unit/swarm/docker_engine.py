@@ -1,25 +1,19 @@
 # Copyright: Contributors to airstack.backbone
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 
-"""A Docker Engine of its own, with namespaces of its own: nobody else's networks, mounts or processes are within its reach.
-
-When it ends, nothing of it is left but files in its folder.
-"""
+"""A Docker Engine that may become a Swarm: it has a network, an address in it and an image, and reaches nobody else's."""
 
 from __future__ import annotations
 
 import io
-import json
-import os
 import shutil
-import signal
-import subprocess
 import tarfile
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+
+from ansible_collections.airstack.backbone.tests import docker_engine
+from ansible_collections.airstack.backbone.tests.docker_engine import Docker
 
 ADDRESS = "10.210.0.1"
 BRIDGE = "10.210.1.1/24"
@@ -42,7 +36,7 @@ PROGRAMS = (
     "true",
 )
 
-NAMESPACES = ("--net", "--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child", "--mount-proc")
+NAMESPACES = ("--net", "--uts", "--ipc")
 
 START = f"""\
 set -e
@@ -57,72 +51,12 @@ exec dockerd "$@"
 """
 
 
-class Docker:
-    """What a person would ask of the Engine. socket: where it listens."""
-
-    def __init__(self, folder: Path, server: subprocess.Popen[bytes]) -> None:
-        self.folder = folder
-        self.socket = str(folder / "socket")
-        self._server = server
-
-    def beside(self, *words: str) -> list[str]:
-        """The words of a command that has the Engine's network."""
-        [child] = _children(self._server)
-        return ["nsenter", f"--net=/proc/{child}/ns/net", *words]
-
-    def __call__(self, *words: str) -> str:
-        """What docker prints."""
-        environment = {**os.environ, "DOCKER_HOST": f"unix://{self.socket}", "DOCKER_CONFIG": str(self.folder)}
-        ran = subprocess.run(["docker", *words], env=environment, capture_output=True, text=True, check=False)
-        assert ran.returncode == 0, ran.stderr
-        return ran.stdout.strip()
-
-    def inspect(self, *words: str) -> Any:
-        """What docker prints of something, read."""
-        return json.loads(self(*words))
-
-
 @contextmanager
 def running(folder: Path) -> Iterator[Docker]:
     """An Engine that has one image, and is no Swarm yet."""
-    socket = folder / "socket"
-    places = {"data-root": "data", "exec-root": "exec", "pidfile": "pid"}
-    options = [
-        *(f"--{option}={folder / name}" for option, name in places.items()),
-        *(f"--host=unix://{socket}", f"--bip={BRIDGE}", "--default-ulimit=nofile=8192:8192"),
-        *(f"--cgroup-parent={group}" for group in [_cgroup()] if group),
-    ]
-    command = ["unshare", *NAMESPACES, "sh", "-c", START, "sh", *options]
-    with (folder / "log").open("w") as log:
-        environment = {**os.environ, "PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"}
-        server = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
-    docker = Docker(folder, server)
-    try:
-        until = time.monotonic() + 120
-        while not _answers(docker):
-            assert server.poll() is None, (folder / "log").read_text()
-            assert time.monotonic() < until, (folder / "log").read_text()
-            time.sleep(0.2)
+    with docker_engine.running(folder, [f"--bip={BRIDGE}"], NAMESPACES, START) as docker:
         add_image(docker, IMAGE, {})
         yield docker
-    finally:
-        _end(server)
-
-
-def _cgroup() -> str | None:
-    """The group that these tests run in, so that containers have no larger share of the machine than they."""
-    lines = Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()
-    groups = {names: group for _number, names, group in (line.split(":", 2) for line in lines)}
-    group = next((group for names, group in groups.items() if "cpu" in names.split(",")), "/")
-    return group.strip("/") or None
-
-
-def _answers(docker: Docker) -> bool:
-    try:
-        docker("version")
-    except AssertionError:
-        return False
-    return True
 
 
 def add_image(docker: Docker, name: str, scripts: Mapping[str, str]) -> None:
@@ -143,19 +77,3 @@ def add_image(docker: Docker, name: str, scripts: Mapping[str, str]) -> None:
             entry.mode, entry.size = 0o755, len(text.encode())
             image.addfile(entry, io.BytesIO(text.encode()))
     docker("import", str(archive), name)
-
-
-def _end(server: subprocess.Popen[bytes]) -> None:
-    """Lets the Engine end its containers, so that nothing of them is left with the kernel."""
-    for child in _children(server):
-        os.kill(child, signal.SIGTERM)
-    try:
-        server.wait(60)
-    finally:
-        server.kill()
-        server.wait()
-
-
-def _children(server: subprocess.Popen[bytes]) -> list[int]:
-    listed = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text(encoding="utf-8")
-    return [int(child) for child in listed.split()]

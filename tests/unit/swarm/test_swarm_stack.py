@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 
 from ansible_collections.airstack.backbone.plugins.modules import swarm_stack, swarm_stack_info
+from ansible_collections.airstack.backbone.tests.docker_engine import Docker
 from ansible_collections.airstack.backbone.tests.unit import needs
 from ansible_collections.airstack.backbone.tests.unit.plugins.modules.conftest import Runner
 from ansible_collections.airstack.backbone.tests.unit.swarm import docker_engine
-from ansible_collections.airstack.backbone.tests.unit.swarm.docker_engine import Docker
 
 pytestmark = needs.docker_engine
 
