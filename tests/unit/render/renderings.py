@@ -28,7 +28,6 @@ from ansible_collections.airstack.backbone.tests.unit.render.kubernetes.conftest
 
 CORE = "/opt/airflow/core/3.3.2-0123456789ab"
 READY = "AIRFLOW_BACKBONE_READY"
-FORGETTING = f'rm -f "${READY}" && exec "$0" "$@"'
 SECOND = 10**9
 
 
@@ -412,10 +411,7 @@ class _Pod:
         probe = container.get("readinessProbe", {})
         context = container.get("securityContext", {})
         return Running(
-            commands={
-                name: [_expanded(word, by_machine[name]) for word in _without_forgetting(container["args"])]
-                for name in names
-            },
+            commands={name: [_expanded(word, by_machine[name]) for word in container["args"]] for name in names},
             hosts=[],
             files={
                 f"{mount['mountPath']}/{key}": text
@@ -448,7 +444,7 @@ class _Pod:
                 if holds
             },
             wave=wave,
-            version={"template": spec["template"], "files": self.workload["metadata"]["name"]},
+            version=(self.workload["metadata"]["name"], spec["template"]),
         )
 
     def variables(self, container: Mapping[str, Any], machine: str) -> dict[str, str]:
@@ -480,15 +476,11 @@ class _Pod:
         return whole if whole == mount["mountPath"] else f"{whole} at {mount['mountPath']}"
 
     def start(self, container: Mapping[str, Any]) -> int | None:
-        probe, spec = container.get("startupProbe"), self.workload["spec"]
+        probe = container.get("startupProbe")
         if probe:
             return int(probe["periodSeconds"] * probe["failureThreshold"])
-        return spec.get("activeDeadlineSeconds", spec.get("progressDeadlineSeconds"))
-
-
-def _without_forgetting(words: list[str]) -> list[str]:
-    """A command, without the shell that first removes what a container before has told."""
-    return words[3:] if words[:3] == ["sh", "-c", FORGETTING] else words
+        delay = container.get("livenessProbe", {}).get("initialDelaySeconds")
+        return delay or self.workload["spec"].get("activeDeadlineSeconds")
 
 
 def _expanded(text: str, variables: Mapping[str, str]) -> str:
