@@ -153,6 +153,7 @@ import inspect
 import json
 import os
 import re
+import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -173,6 +174,11 @@ IN_CONTAINER = (
     *("--cap-drop", "all", "--security-opt", "no-new-privileges"),
 )
 """What asks from the host's own address, as the broker may know it."""
+
+
+def has_core(python: str, image: str | None) -> bool:
+    """Whether the host has what asks the broker: the core's Python, or what runs the core's image."""
+    return shutil.which(IN_CONTAINER[0]) is not None if image else os.access(python, os.X_OK)
 
 
 class Look:
@@ -289,8 +295,8 @@ class Look:
     def _ask(self, program: ModuleType, asked: dict[str, Any]) -> dict[str, Any]:
         """What a program answers that the core's Python runs, which has the broker's client; or {"error"}."""
         python, image = (self._module.params[name] for name in ("python", "image"))
-        if not (image or os.access(python, os.X_OK)):
-            return {"error": f"{python} is not there, which would ask it"}
+        if not has_core(python, image):
+            return {"error": f"{IN_CONTAINER[0] if image else python} is not there, which would ask it"}
         command = [*IN_CONTAINER, image, "python"] if image else [python]
         code, output, error = self._module.run_command(
             [*command, "-c", inspect.getsource(program)], data=json.dumps(asked)
@@ -352,12 +358,12 @@ def main() -> None:
     )
     plan = module.params["plan"]
     started = time.monotonic()
-    has_core = bool(module.params["image"]) or os.access(module.params["python"], os.X_OK)
-    patience = module.params["timeout"] if has_core or not module.check_mode else 0
+    is_core_there = has_core(module.params["python"], module.params["image"])
+    patience = module.params["timeout"] if is_core_there or not module.check_mode else 0
     seen, findings = wait(Look(module), plan, patience)
     module.exit_json(
         changed=False,
-        is_there=has_core or any("error" not in api for api in seen["apis"]),
+        is_there=is_core_there or any("error" not in api for api in seen["apis"]),
         health=_health.report(plan, seen, findings),
         message=_health.message(findings),
         seconds=round(time.monotonic() - started, 1),
