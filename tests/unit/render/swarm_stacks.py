@@ -21,7 +21,7 @@ SETTINGS = {"logging": {"log_timestamp_format": "%Y-%m-%d %H:%M"}}
 Rendered = dict[str, Any]
 
 
-def made(variables: dict[str, Any], nodes: Mapping[str, Sequence[str]] = NODES, **changes: Any) -> dict[str, Any]:
+def made(variables: dict[str, Any], nodes: Mapping[str, Sequence[str]] | None = None, **changes: Any) -> dict[str, Any]:
     """The plan of a platform, with three workers of the pool etl."""
     etl, ml = variables["airflow_worker_pools"]
     described = {
@@ -31,7 +31,7 @@ def made(variables: dict[str, Any], nodes: Mapping[str, Sequence[str]] = NODES, 
         "airflow_settings": SETTINGS,
         **changes,
     }
-    result, problems = plan.make(described, Inventory({**SERVICES, **nodes}), tuple(placement.PLATFORMS))
+    result, problems = plan.make(described, Inventory({**SERVICES, **(nodes or NODES)}), tuple(placement.PLATFORMS))
     assert result is not None, problems
     return result
 
