@@ -14,7 +14,9 @@ from ansible_collections.airstack.backbone.plugins.module_utils._model import co
 from ansible_collections.airstack.backbone.plugins.module_utils._model.problems import report
 from ansible_collections.airstack.backbone.plugins.module_utils._render.kubernetes import (
     manifests,
+    naming,
     problems,
+    progress,
     pruning,
     reading,
 )
@@ -57,9 +59,52 @@ def component_leftovers(
     return pruning.leftovers([dict(each) for each in found], wanted, plan["environment"])
 
 
+def component_progress(
+    step: Mapping[str, Any], found: Sequence[Mapping[str, Any]], pods: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """How far a cluster is with a step: its state, and what a person is told where it is not done."""
+    return progress.look(step["manifests"], [dict(each) for each in found], [dict(each) for each in pods])
+
+
+def component_waits(step: Mapping[str, Any], patience: int) -> dict[str, Any]:
+    """For what kind of objects a step waits (api_version, kind; None for nothing), and how many seconds at most."""
+    waited = progress.waited(step["manifests"]) if step["wait"] != "exists" else []
+    kind = {"api_version": waited[0]["apiVersion"], "kind": waited[0]["kind"]} if waited else {"kind": None}
+    return {**kind, "seconds": progress.seconds(waited, int(patience))}
+
+
+def component_search(plan: Mapping[str, Any]) -> dict[str, Any]:
+    """By what a platform's objects are found: the labels that all of them have, and their kinds, their pods included."""
+    return {
+        "labels": [f"{key}={value}" for key, value in naming.pruned(plan["environment"]).items()],
+        "kinds": [{"api_version": api, "kind": kind} for api, kind in (*pruning.PRUNED, ("v1", "Pod"))],
+    }
+
+
+def component_differences(applied: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What the module k8s found to differ, of many manifests at once, which it tells nobody by itself."""
+    results = (applied.get("result") or {}).get("results") or []
+    return [
+        {
+            "kind": each["result"]["kind"],
+            "name": each["result"]["metadata"]["name"],
+            **{side: dict(each.get("diff") or {}).get(side, {}) for side in ("before", "after")},
+        }
+        for each in results
+        if each.get("changed")
+    ]
+
+
 class FilterModule:
     """Filters over the plan's components, for Kubernetes."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Names of the filters, as playbooks use them."""
-        return {"component_leftovers": component_leftovers, "component_manifests": component_manifests}
+        return {
+            "component_differences": component_differences,
+            "component_leftovers": component_leftovers,
+            "component_manifests": component_manifests,
+            "component_progress": component_progress,
+            "component_search": component_search,
+            "component_waits": component_waits,
+        }

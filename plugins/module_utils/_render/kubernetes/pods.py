@@ -133,9 +133,11 @@ def _container(component: Component, target: Target) -> dict[str, Any]:
 
 
 def _resources(component: Component, cluster: Cluster) -> dict[str, Any]:
-    told = of_component(cluster.resources, component) or Resources()
-    requests = {**REQUESTS[component["kind"]], **told.requests}
-    return {"requests": requests, **({"limits": dict(told.limits)} if told.limits else {})}
+    """What the description says, and before it what the cluster is told for itself."""
+    said, told = component["resources"], of_component(cluster.resources, component) or Resources()
+    requests = {**REQUESTS[component["kind"]], **said.get("requests", {}), **told.requests}
+    limits = {**said.get("limits", {}), **told.limits}
+    return {"requests": requests, **({"limits": limits} if limits else {})}
 
 
 def _argument(word: str, component: Component) -> str:
