@@ -50,11 +50,10 @@ def section(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) ->
 def _services(plan: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     database, broker, storage, logs = (plan[name] for name in ("database", "broker", "dag_storage", "log_store"))
     through = f" through {logs['endpoint_url']}" if logs["endpoint_url"] else ""
-    publisher = f", published from {storage['publisher']}" if storage["publisher"] else ""
     return [
         ("database", database["provider"], f"{database['host']}:{database['port']}/{database['name']}"),
         ("broker", broker["provider"], _broker(broker)),
-        ("DAG storage", storage["provider"], storage["path"] + publisher),
+        ("DAG storage", storage["provider"], f"{storage['path']}, published from {storage['publisher']}"),
         ("log store", logs["provider"], logs["url"] + through),
         ("UI and API", "-", plan["api"]["url"]),
     ]

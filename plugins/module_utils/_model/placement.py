@@ -32,6 +32,9 @@ MANAGERS = "airflow_swarm_managers"
 ITS_ADDRESS = "airflow.utils.net.get_host_ip_address"
 """The name of a container or a pod is nobody else's to resolve."""
 
+PUBLISHER = "airflow_publisher"
+"""The host that publishes DAGs, where the platform's readers of them are on no host."""
+
 LONGEST_SERVICE = 63
 """Characters of the name of a service on a Swarm (swarmkit, manager/controlapi): it is a host's name as well."""
 
@@ -54,6 +57,7 @@ class Platform:
     machines: what ``{host}`` stands for in each of a component's processes, from its name, hosts and replicas.
     api_name: by what name or address other components reach the API server.
     entrance: the address at which people do; None: the same.
+    publishers: who may publish DAGs, the first one does; from the hosts that read them all.
     collisions: what is wrong with what follows from a description, the plan.
     has_addresses: whether each process has an address of its own, and so ports that nobody else takes.
     hostname_callable: what Airflow calls for the name of a machine that others reach; None: its own, the machine's full name.
@@ -65,6 +69,7 @@ class Platform:
     machines: Callable[[str, Sequence[str], int], list[str]]
     api_name: Callable[[Inventory, Sequence[str]], str]
     entrance: Callable[[Inventory], str | None]
+    publishers: Callable[[Inventory, Sequence[str]], Sequence[str]] = lambda _inventory, readers: readers
     collisions: Callable[[Mapping[str, Any]], list[Problem]] = lambda _plan: []
     hostname_callable: str | None = None
     has_addresses: bool = False
@@ -133,6 +138,23 @@ def _swarm_problems(_described: Description, inventory: Inventory) -> list[Probl
         *_outside(CONTROL, CENTRAL.values(), inventory),
         *strangers,
         *even,
+    ]
+
+
+def _kubernetes_problems(described: Description, inventory: Inventory) -> list[Problem]:
+    """Nobody who publishes DAGs or more than one, no address of the way in, and hosts that would run nothing."""
+    publishers = inventory.hosts(PUBLISHER)
+    right = f"one host that has the file system of the DAGs' volume mounted at {described.dag_storage_path}, writable"
+    no_way_in = described.api_url is None and "api_url" not in described.unread
+    way_in = "the address of the cluster's way in, such as https://airflow.example.com: pods alone know the API server's name"
+    return [
+        *([] if len(publishers) == 1 else [Problem(f"groups['{PUBLISHER}']", publishers or None, right)]),
+        *([Problem("airflow_api_url", None, way_in)] if no_way_in else []),
+        *(
+            Problem(f"groups['{group}']", list(hosts), "left out: the cluster decides where components run")
+            for group, hosts in inventory.groups.items()
+            if hosts and (group in (CONTROL, *CENTRAL.values()) or group.startswith(WORKERS))
+        ),
     ]
 
 
@@ -235,13 +257,14 @@ PLATFORMS: dict[str, Platform] = {
         has_addresses=True,
     ),
     "kubernetes": Platform(
-        problems=lambda _described, _inventory: [],
+        problems=_kubernetes_problems,
         nodes=lambda _inventory: [],
         replicas=_asked,
         # A StatefulSet counts its pods from 0.
         machines=lambda name, _hosts, replicas: [f"{dns.label(name)}-{pod}" for pod in range(replicas)],
         api_name=lambda _inventory, _hosts: API_NAME,
         entrance=lambda _inventory: None,
+        publishers=lambda inventory, _readers: inventory.hosts(PUBLISHER),
         hostname_callable=ITS_ADDRESS,
         has_addresses=True,
         has_hosts=False,

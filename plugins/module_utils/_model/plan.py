@@ -120,6 +120,7 @@ def _plan(described: Description, sources: Sequence[Source], inventory: Inventor
     nodes = placement.of(described).nodes(inventory)
     api = _api(described, inventory, components)
     log_store = _log_store(described, inventory)
+    dag_storage = _dag_storage(described, inventory, components)
     broker = brokers.make(described, inventory, routing.queues)
     return {
         "environment": described.environment,
@@ -128,10 +129,10 @@ def _plan(described: Description, sources: Sequence[Source], inventory: Inventor
         "longest_task": described.longest_task,
         "timeouts": timeouts.solve(described.longest_task, brokers.kind(described)),
         "nodes": nodes,
-        "hosts": _hosts(inventory, nodes, components),
+        "hosts": _hosts(inventory, nodes, components, dag_storage["publisher"]),
         "database": _database(described, inventory, components),
         "broker": broker,
-        "dag_storage": _dag_storage(described, components),
+        "dag_storage": dag_storage,
         "log_store": log_store,
         "sources": [_source(source, routing, team_of) for source in sources],
         "dags_only": described.dags_only,
@@ -208,9 +209,11 @@ def _hosts_of(components: list[dict[str, Any]], *kinds: str) -> list[str]:
     return list(found)
 
 
-def _hosts(inventory: Inventory, nodes: Sequence[str], components: list[dict[str, Any]]) -> list[dict[str, str]]:
+def _hosts(
+    inventory: Inventory, nodes: Sequence[str], components: list[dict[str, Any]], publisher: str
+) -> list[dict[str, str]]:
     services = [host for group in (*SERVICE_GROUPS.values(), "airflow_object_store") for host in inventory.hosts(group)]
-    names = dict.fromkeys([*services, *nodes, *_hosts_of(components, *CENTRAL, "worker")])
+    names = dict.fromkeys([*services, *nodes, *_hosts_of(components, *CENTRAL, "worker"), publisher])
     return [{"name": name, "address": inventory.address(name)} for name in names]
 
 
@@ -232,14 +235,13 @@ def _database(described: Description, inventory: Inventory, components: list[dic
     }
 
 
-def _dag_storage(described: Description, components: list[dict[str, Any]]) -> dict[str, Any]:
-    """publisher: None where no host of the inventory reads DAGs."""
-    readers = _hosts_of(components, "dag-processor", "worker")
+def _dag_storage(described: Description, inventory: Inventory, components: list[dict[str, Any]]) -> dict[str, Any]:
+    publishers = placement.of(described).publishers(inventory, _hosts_of(components, "dag-processor"))
     return {
         "provider": described.dag_storage_provider,
         "path": described.dag_storage_path,
-        "publisher": next(iter(_hosts_of(components, "dag-processor")), None),
-        "readers": readers,
+        "publisher": publishers[0],
+        "readers": _hosts_of(components, "dag-processor", "worker"),
         "sentinel": SENTINEL,
     }
 

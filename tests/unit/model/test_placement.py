@@ -36,6 +36,14 @@ def with_replicas(variables: dict[str, Any], platform: str) -> dict[str, Any]:
     return {**variables, "airflow_platform": platform, "airflow_worker_pools": [{**etl, "replicas": 3}, ml]}
 
 
+def on_kubernetes(variables: dict[str, Any]) -> dict[str, Any]:
+    return {**variables, "airflow_platform": "kubernetes", "airflow_api_url": "https://airflow.example.com"}
+
+
+def publishing(inventory: Inventory, **groups: list[str]) -> Inventory:
+    return without_hosts(inventory, airflow_publisher=["publisher1"], **groups)
+
+
 def planned(variables: dict[str, Any], inventory: Inventory) -> dict[str, Any]:
     made, wrong = plan.make(variables, inventory, tuple(placement.PLATFORMS))
     assert wrong == []
@@ -72,7 +80,7 @@ def swarm(variables: dict[str, Any], inventory: Inventory) -> dict[str, Any]:
 
 @pytest.fixture
 def kubernetes(variables: dict[str, Any], inventory: Inventory) -> dict[str, Any]:
-    return planned(with_replicas(variables, "kubernetes"), without_hosts(inventory))
+    return planned(on_kubernetes(with_replicas(variables, "kubernetes")), publishing(inventory))
 
 
 def test_only_what_works_is_offered(variables: dict[str, Any], inventory: Inventory) -> None:
@@ -106,7 +114,7 @@ def test_systemd_refuses_a_number_of_workers(variables: dict[str, Any], inventor
 @pytest.mark.parametrize("replicas", [0, 1001, "many", True])
 def test_replicas_are_a_number_of_workers(variables: dict[str, Any], inventory: Inventory, replicas: Any) -> None:
     variables["airflow_worker_pools"][0]["replicas"] = replicas
-    wrong = refused({**variables, "airflow_platform": "kubernetes"}, without_hosts(inventory))
+    wrong = refused(on_kubernetes(variables), publishing(inventory))
     assert wrong == {"airflow_worker_pools[0].replicas": "a whole number from 1 to 1000"}
 
 
@@ -202,10 +210,40 @@ def test_on_swarm_a_service_has_a_name_that_the_engine_takes(variables: dict[str
 
 def test_on_kubernetes_no_host_runs_a_component(kubernetes: dict[str, Any]) -> None:
     assert set(map(tuple, by_name(kubernetes, "hosts").values())) == {()}
-    assert {host["name"] for host in kubernetes["hosts"]} == {"backbone1", "objects1"}
+    assert {host["name"] for host in kubernetes["hosts"]} == {"backbone1", "objects1", "publisher1"}
     assert by_name(kubernetes, "replicas")["worker-etl"] == 3
     assert by_name(kubernetes, "replicas")["scheduler"] == 1
-    assert (kubernetes["dag_storage"]["publisher"], kubernetes["dag_storage"]["readers"]) == (None, [])
+    assert kubernetes["dag_storage"]["readers"] == []
+
+
+def test_on_kubernetes_a_host_that_reads_no_dags_publishes_them(kubernetes: dict[str, Any]) -> None:
+    assert kubernetes["dag_storage"]["publisher"] == "publisher1"
+    assert "published from publisher1" in explain.text(kubernetes)
+
+
+@pytest.mark.parametrize("publishers", [[], ["publisher1", "publisher2"]])
+def test_on_kubernetes_one_host_publishes(
+    variables: dict[str, Any], inventory: Inventory, publishers: list[str]
+) -> None:
+    wrong = refused(on_kubernetes(variables), without_hosts(inventory, airflow_publisher=publishers))
+    right = "one host that has the file system of the DAGs' volume mounted at /srv/airflow/dags, writable"
+    assert wrong == {"groups['airflow_publisher']": right}
+
+
+def test_on_kubernetes_people_are_told_a_way_in(variables: dict[str, Any], inventory: Inventory) -> None:
+    described = on_kubernetes(variables)
+    made = planned(described, publishing(inventory))
+    assert (made["api"]["url"], made["api"]["internal_url"]) == ("https://airflow.example.com", "http://api-server:8080")
+    assert list(refused({**described, "airflow_api_url": None}, publishing(inventory))) == ["airflow_api_url"]
+    # Said once, and not again as missing.
+    wrong = refused({**described, "airflow_api_url": "airflow"}, publishing(inventory))
+    assert "pods alone" not in wrong["airflow_api_url"]
+
+
+def test_on_kubernetes_hosts_run_nothing(variables: dict[str, Any], inventory: Inventory) -> None:
+    groups = {"airflow_control": ["a"], "airflow_schedulers": ["a"], "airflow_workers_etl": ["b"]}
+    wrong = refused(on_kubernetes(variables), publishing(inventory, **groups))
+    assert wrong == {f"groups['{group}']": "left out: the cluster decides where components run" for group in groups}
 
 
 def test_heartbeats_are_counted_by_replicas(planned: dict[str, Any], endpoints: dict[str, Any]) -> None:

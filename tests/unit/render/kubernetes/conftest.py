@@ -41,7 +41,12 @@ from ansible_collections.airstack.backbone.plugins.module_utils._render.kubernet
 
 IMAGE = "registry.example.com/data/airflow@sha256:" + "0123456789abcdef" * 4
 ADDRESSES = {"backbone1": "10.0.0.11", "objects1": "10.0.0.12"}
-GROUPS = {"airflow_database": ["backbone1"], "airflow_broker": ["backbone1"], "airflow_object_store": ["objects1"]}
+GROUPS = {
+    "airflow_database": ["backbone1"],
+    "airflow_broker": ["backbone1"],
+    "airflow_object_store": ["objects1"],
+    "airflow_publisher": ["publisher1"],
+}
 AUTHORITY = "-----BEGIN CERTIFICATE-----\nof the broker\n-----END CERTIFICATE-----\n"
 KEY = "a-key-that-nobody-knows"
 
@@ -106,7 +111,7 @@ def render(
 ) -> Rendered:
     """The platform of a description. cluster: out of the components and their secret values."""
     inventory = Inventory({**GROUPS, **groups}, ADDRESSES)
-    told = {**variables, "airflow_platform": "kubernetes"}
+    told = {**variables, "airflow_platform": "kubernetes", "airflow_api_url": "https://airflow.example.com"}
     planned, problems = plan.make(told, inventory, tuple(placement.PLATFORMS))
     assert planned is not None, problems
     return render_plan(planned, endpoints_of(planned), cluster)
