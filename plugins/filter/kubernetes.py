@@ -54,16 +54,23 @@ def component_manifests(
 def component_leftovers(
     plan: Mapping[str, Any], found: Sequence[Mapping[str, Any]], steps: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
-    """The objects that may go, of those that a cluster has."""
+    """The objects that may go, of those that a cluster has, by what they are called and without what is in them."""
     wanted = [manifest for step in steps for manifest in step["manifests"]]
-    return pruning.leftovers([dict(each) for each in found], wanted, plan["environment"])
+    return [
+        {
+            "apiVersion": each["apiVersion"],
+            "kind": each["kind"],
+            "metadata": {key: each["metadata"][key] for key in ("name", "namespace")},
+        }
+        for each in pruning.leftovers(_plain(found), wanted, plan["environment"])
+    ]
 
 
 def component_progress(
     step: Mapping[str, Any], found: Sequence[Mapping[str, Any]], pods: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
     """How far a cluster is with a step: its state, and what a person is told where it is not done."""
-    return progress.look(step["manifests"], [dict(each) for each in found], [dict(each) for each in pods])
+    return progress.look(_plain(step["manifests"]), _plain(found), _plain(pods))
 
 
 def component_waits(step: Mapping[str, Any], patience: int) -> dict[str, Any]:
@@ -93,6 +100,13 @@ def component_differences(applied: Mapping[str, Any]) -> list[dict[str, Any]]:
         for each in results
         if each.get("changed")
     ]
+
+
+def _plain(value: Any) -> Any:
+    """Without what Ansible templates as it is read: the items of such a dictionary are no set."""
+    if isinstance(value, Mapping):
+        return {key: _plain(each) for key, each in value.items()}
+    return [_plain(each) for each in value] if isinstance(value, (list, tuple)) else value
 
 
 class FilterModule:

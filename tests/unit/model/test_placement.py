@@ -233,7 +233,10 @@ def test_on_kubernetes_one_host_publishes(
 def test_on_kubernetes_people_are_told_a_way_in(variables: dict[str, Any], inventory: Inventory) -> None:
     described = on_kubernetes(variables)
     made = planned(described, publishing(inventory))
-    assert (made["api"]["url"], made["api"]["internal_url"]) == ("https://airflow.example.com", "http://api-server:8080")
+    assert (made["api"]["url"], made["api"]["internal_url"]) == (
+        "https://airflow.example.com",
+        "http://api-server:8080",
+    )
     assert list(refused({**described, "airflow_api_url": None}, publishing(inventory))) == ["airflow_api_url"]
     # Said once, and not again as missing.
     wrong = refused({**described, "airflow_api_url": "airflow"}, publishing(inventory))

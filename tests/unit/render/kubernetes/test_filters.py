@@ -11,7 +11,11 @@ from typing import Any
 import pytest
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.airstack.backbone.plugins.filter.kubernetes import component_leftovers, component_manifests
+from ansible_collections.airstack.backbone.plugins.filter.kubernetes import (
+    component_leftovers,
+    component_manifests,
+    component_progress,
+)
 from ansible_collections.airstack.backbone.tests.unit.render.kubernetes.conftest import (
     IMAGE,
     PLATFORMS,
@@ -76,3 +80,35 @@ def test_what_is_left_over_is_told_with_its_order(platform: Rendered) -> None:
         ("StatefulSet", "worker-etl"),
         ("StatefulSet", "worker-ml"),
     ]
+
+
+class Lazy(dict[str, Any]):
+    """As Ansible hands over a dictionary, whose items it templates one by one."""
+
+    def items(self) -> Any:
+        return (item for item in super().items())
+
+
+def lazy(value: Any) -> Any:
+    if isinstance(value, dict):
+        return Lazy({key: lazy(each) for key, each in value.items()})
+    return [lazy(each) for each in value] if isinstance(value, list) else value
+
+
+def test_what_a_cluster_has_may_be_templated_as_it_is_read(platform: Rendered) -> None:
+    steps = made(platform, secrets_of(platform))
+    found = [each for step in steps for each in step["manifests"]]
+    pods = [{"apiVersion": "v1", "kind": "Pod", **platform.pods()["worker-ml"], "status": {"phase": "Running"}}]
+    pods[0]["metadata"] = {**pods[0]["metadata"], "name": "worker-ml-0"}
+    assert component_leftovers(platform.plan, lazy(found), steps[:-1]) == component_leftovers(
+        platform.plan, found, steps[:-1]
+    )
+    assert component_progress(lazy(steps[-1]), lazy(found), lazy(pods)) == component_progress(steps[-1], found, pods)
+    assert component_leftovers(platform.plan, lazy([*found, *pods]), steps) == []
+
+
+def test_of_a_secret_that_is_left_over_nothing_is_told_but_its_name(platform: Rendered) -> None:
+    found = platform.of_kind("Secret")
+    gone = component_leftovers(platform.plan, found, [])
+    assert [each["metadata"]["name"] for each in gone] == [each["metadata"]["name"] for each in found]
+    assert {key for each in gone for key in each} == {"apiVersion", "kind", "metadata"}
