@@ -65,9 +65,8 @@ def running(
     # A socket's path may have 107 bytes (unix(7)).
     with tempfile.TemporaryDirectory() as short:
         socket = f"{short}/docker"
-        places = {"data-root": "data", "exec-root": "exec", "pidfile": "pid"}
         common = [
-            *(f"--{option}={folder / name}" for option, name in places.items()),
+            *(f"--data-root={folder / 'data'}", f"--pidfile={folder / 'pid'}", f"--exec-root={short}/exec"),
             *(f"--host=unix://{socket}", "--default-ulimit=nofile=8192:8192"),
             *(f"--cgroup-parent={group}" for group in [_cgroup()] if group),
         ]

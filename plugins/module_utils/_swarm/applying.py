@@ -89,8 +89,9 @@ def apply(
         for name in names:
             data = base64.b64encode(contents[name].encode()).decode()
             ids[kind][name] = engine.post(f"/{kind}/create", {"Name": name, "Labels": label, "Data": data})["ID"]
+    # A label that goes before its service has the Engine end what runs there, and run a job again elsewhere.
     for node in planned.labels:
-        _relabel(engine, node.number, node.after)
+        _relabel(engine, node.number, {**node.before, **node.after})
     late: list[str] = []
     for wave in sorted({service.wave for service in wanted.services}):
         here = [service for service in wanted.services if service.wave == wave]
@@ -98,7 +99,10 @@ def apply(
         for service in changed:
             _bring(engine, service, found, ids, service.name in planned.again, login)
         late += _wait(engine, here, {service.name: found.time for service in changed}, patience)
-    return late + _remove(engine, found, planned, patience)
+    late += _remove(engine, found, planned, patience)
+    for node in planned.labels:
+        _relabel(engine, node.number, node.after)
+    return late
 
 
 def _versioned(found: Found) -> list[tuple[str, Mapping[str, Any]]]:
@@ -107,6 +111,8 @@ def _versioned(found: Found) -> list[tuple[str, Mapping[str, Any]]]:
 
 def _relabel(engine: Engine, number: str, labels: Mapping[str, str]) -> None:
     node = engine.get(f"/nodes/{number}")
+    if node["Spec"].get("Labels", {}) == labels:
+        return
     spec = {**node["Spec"], "Labels": dict(labels)}
     engine.post(f"/nodes/{number}/update", spec, version=node["Version"]["Index"])
 

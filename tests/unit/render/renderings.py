@@ -94,7 +94,10 @@ def rendered(
     placed = pools if platform == "systemd" else pools[:-1]
     for at, pool in enumerate(placed):
         hosts[f"airflow_workers_{pool['name']}"] = [f"worker{at}a", f"worker{at}b"]
-    inventory = Inventory({**groups, **({} if platform == "kubernetes" else hosts)}, {})
+    if platform == "kubernetes":
+        hosts = {"airflow_publisher": ["publisher1"]}
+        told = {"airflow_api_url": "https://airflow.example.com", **told}
+    inventory = Inventory({**groups, **hosts}, {})
     planned, problems = plan.make(told, inventory, tuple(placement.PLATFORMS))
     assert planned is not None, problems
     endpoints = endpoints_of(planned)

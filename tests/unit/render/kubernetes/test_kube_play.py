@@ -14,6 +14,7 @@ import os
 import shutil
 import subprocess
 import tarfile
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -55,8 +56,8 @@ PLAYED = ("setup", "api-server", "scheduler")
 class Podman:
     """podman with a storage of its own, in a folder that goes with it."""
 
-    def __init__(self, folder: Path) -> None:
-        self.storage = ["--root", str(folder / "storage"), "--runroot", str(folder / "run"), "--storage-driver", "vfs"]
+    def __init__(self, folder: Path, run: str) -> None:
+        self.storage = ["--root", str(folder / "storage"), "--runroot", run, "--storage-driver", "vfs"]
         settings = containers_conf(
             unified_cgroups=Path("/sys/fs/cgroup/cgroup.controllers").exists(),
             may_raise_limits=may_raise_limits(),
@@ -96,7 +97,13 @@ def root_filesystem(folder: Path) -> Path:
 @pytest.fixture(name="podman", scope="module")
 def podman_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
     folder = tmp_path_factory.mktemp("podman")
-    podman = Podman(folder)
+    # podman takes a runroot of 50 characters at most.
+    with tempfile.TemporaryDirectory() as run:
+        yield from _podman(folder, run)
+
+
+def _podman(folder: Path, run: str) -> Iterator[Podman]:
+    podman = Podman(folder, run)
     archive = str(root_filesystem(folder))
     podman("import", "--quiet", "--change", 'ENTRYPOINT ["/bin/sleep", "1000"]', archive, PAUSE)
     entry = ["--change", "USER 50000:0", "--change", 'ENTRYPOINT ["dumb-init", "--"]', "--change", "ENV PATH=/bin"]
