@@ -39,9 +39,9 @@ def manifest(platform: Rendered, kind: str, name: str) -> Object:
     return found
 
 
-def pod(made_from: Object, at: int = 0, container: Object = RUNS, leaves: bool = False) -> Object:
+def pod(made_from: Object, at: int = 0, container: Object | None = None, leaves: bool = False) -> Object:
     template = deepcopy(made_from["spec"]["template"])
-    ready = "True" if container is RUNS else "False"
+    ready = "True" if container is None else "False"
     return {
         "metadata": {
             **template["metadata"],
@@ -52,7 +52,7 @@ def pod(made_from: Object, at: int = 0, container: Object = RUNS, leaves: bool =
         "status": {
             "phase": "Running",
             "conditions": [{"type": "Ready", "status": ready}],
-            "containerStatuses": [{"name": "airflow", **container}],
+            "containerStatuses": [{"name": "airflow", **(container or RUNS)}],
         },
     }
 
