@@ -170,7 +170,7 @@ def test_the_doctor_asks_the_master_that_encrypted_sentinels_name(
 
 
 def look(servers: Servers, authority: Authority) -> dict[str, Any]:
-    plan = {"hosts": [], "pools": [{"name": name, "queues": queues, "hosts": []} for name, queues in POOLS.items()]}
+    plan = {"hosts": [], "pools": [{"name": name, "queues": queues, "machines": []} for name, queues in POOLS.items()]}
     endpoint = {**servers.planned, "ca": authority.ca.read_text(encoding="utf-8")}
     options = {"plan": plan, "broker": endpoint, "broker_password": SECRETS["broker"]}
     ask: Callable[[], dict[str, Any]] = health_info.Look(SimpleNamespace(params=options))._asked_broker  # type: ignore[arg-type]

@@ -187,7 +187,9 @@ def test_a_dag_processor_that_does_nothing_is_told_with_where_to_look(
     result = refresh(timeout=0, required=required)
     message = result["msg"] if required else result["message"]
     assert result.get("failed", False) is required
-    assert message.startswith("etl: Airflow did not take up the release r2 within 0 s; look at `journalctl -u ")
+    assert message.startswith(
+        "etl: Airflow did not take up the release r2 within 0 s; look at the log of the DAG processor"
+    )
     assert "could not be announced" not in message
     assert result["bundles"]["etl"]["behind"] == ["a"]
     assert result["bundles"]["etl"]["seconds"] is None
