@@ -16,13 +16,15 @@ from hypothesis import settings
 settings.register_profile("project", deadline=None)
 settings.load_profile("project")
 
-WAITING = ("services", "queues", "swarm")
-"""Folders whose tests wait more than they compute, for servers that start, fail over and time out."""
+WAITING = ("swarm", "services", "queues")
+"""Folders whose tests wait more than they compute, for servers that start, fail over and time out; what waits longest first."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Those that wait come first, so that others run beside them and none is left to be waited for at the end."""
-    items.sort(key=lambda item: item.path.parent.name not in WAITING)
+    items.sort(
+        key=lambda item: WAITING.index(item.path.parent.name) if item.path.parent.name in WAITING else len(WAITING)
+    )
 
 
 @pytest.fixture(autouse=True)
