@@ -26,6 +26,7 @@ HOLDS_IN_CI = frozenset(
         "needs a pool and a source of one name",
         "needs a pool that does not run the first source",
         "needs a pool that reads other sources",
+        "needs a platform on Docker Swarm",
         "needs a user of a team",
         "needs the platform's own object store",
         # What a pipeline may have somewhere, and scripts/setup installs nowhere.

@@ -95,6 +95,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             and config.getoption("may_disturb") != environment
         ):
             item.add_marker(pytest.mark.skip(f"disturbs the platform: needs --may-disturb={environment}"))
+        if platform is not None and item.get_closest_marker("swarm") and platform.plan["platform"] != "swarm":
+            item.add_marker(pytest.mark.skip("needs a platform on Docker Swarm"))
     items.sort(key=lambda item: "workers_stopped" in getattr(item, "fixturenames", ()))
 
 
