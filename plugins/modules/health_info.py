@@ -164,13 +164,14 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.airstack.backbone.plugins.module_utils import _amqp, _health, _resp, _sqs
 from ansible_collections.airstack.backbone.plugins.module_utils._api import ANSWER_SECONDS, PAGE, Api, Refused, reason
+from ansible_collections.airstack.backbone.plugins.module_utils._render.image import SCRATCH
 
 POLL_SECONDS = 2
 DEFINES_DAG = re.compile(rb"@(\w+\.)?dag\b|\bDAG\(")
 
 
 IN_CONTAINER = (
-    *("docker", "run", "--rm", "--interactive", "--network", "host", "--read-only", "--tmpfs", "/tmp"),  # noqa: S108 - its own
+    *("docker", "run", "--rm", "--interactive", "--network", "host", "--read-only", "--tmpfs", SCRATCH),
     *("--cap-drop", "all", "--security-opt", "no-new-privileges"),
 )
 """What asks from the host's own address, as the broker may know it."""
