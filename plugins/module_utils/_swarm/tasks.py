@@ -18,11 +18,16 @@ PENDING = "pending"
 DRAINING = "draining"
 FAILED = "failed"
 
+ROLLED_BACK = "rollback_completed"
+"""The Engine says so once it has asked for the processes of before, which may have yet to start."""
+
 UNDERWAY = ("updating", "rollback_started")
+RETURNING = ("rollback_started", ROLLED_BACK)
+
 GIVEN_UP = {
     "paused": "its update was stopped",
     "rollback_paused": "it failed, and so did its return to what it was before",
-    "rollback_completed": "it failed, and is what it was before again",
+    ROLLED_BACK: "it failed, and is what it was before again",
 }
 """The states of an update in which the Engine does no more."""
 
@@ -51,11 +56,11 @@ def replicas(service: Object, tasks: Sequence[Object], is_changed: bool) -> Verd
     wanted = service["Spec"]["Mode"]["Replicated"].get("Replicas", 1)
     running = sum(1 for task in tasks if _runs(task) and is_current(task, service))
     update = (service.get("UpdateStatus") or {}).get("State", "")
-    if is_changed and update in GIVEN_UP:
+    if is_changed and update in GIVEN_UP and (update != ROLLED_BACK or running == wanted):
         return Verdict(FAILED, running, update, GIVEN_UP[update])
     if update not in UNDERWAY and running == wanted:
         return Verdict(DONE, running, update)
-    is_draining = update != "rollback_started" and any(map(_stops, tasks))
+    is_draining = update not in RETURNING and any(map(_stops, tasks))
     return Verdict(DRAINING if is_draining else PENDING, running, update)
 
 

@@ -141,6 +141,8 @@ def service(update: str = "", replicas: int = 1) -> dict[str, Any]:
         (service("rollback_started"), [task("running", "shutdown", "old")], True, tasks.PENDING),
         (service("rollback_completed"), [task("running")], True, tasks.FAILED),
         (service("rollback_completed"), [task("running")], False, tasks.DONE),
+        (service("rollback_completed"), [task("starting")], True, tasks.PENDING),
+        (service("rollback_completed"), [task("running", "shutdown", "broken"), task("ready")], True, tasks.PENDING),
         (service("paused"), [task("failed", image="old")], True, tasks.FAILED),
         (service("rollback_paused"), [], True, tasks.FAILED),
     ],
