@@ -8,16 +8,10 @@
 set -euo pipefail
 
 readonly PROGRAM=build WORK=$PWD/.airstack PLATFORM=$PWD
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-# shellcheck source=pipelines/shared/deployment.sh
-. "$here/../shared/deployment.sh"
 # shellcheck source=pipelines/core/playing.sh
-. "$here/playing.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/playing.sh"
 
-need_parameters ACCEPTANCE_INVENTORY
-need_programs git awk grep
-note_wrong_place "${ACCEPTANCE_INVENTORY:-}"
-refuse_problems
+require_acceptance
 
 ignore_work
 if is_deployed HEAD; then

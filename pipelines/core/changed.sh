@@ -8,14 +8,8 @@
 set -euo pipefail
 
 readonly PROGRAM=changed WORK=$PWD/.airstack PLATFORM=$PWD
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-# shellcheck source=pipelines/shared/deployment.sh
-. "$here/../shared/deployment.sh"
 # shellcheck source=pipelines/core/playing.sh
-. "$here/playing.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/playing.sh"
 
-need_parameters ACCEPTANCE_INVENTORY
-need_programs git awk grep
-note_wrong_place "${ACCEPTANCE_INVENTORY:-}"
-refuse_problems
+require_acceptance
 if is_deployed HEAD; then echo false; else echo true; fi

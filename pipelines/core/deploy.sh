@@ -20,11 +20,8 @@ set -euo pipefail
 readonly PROGRAM=deploy DEPLOYED="The core is" ENVIRONMENT=${1:-}
 readonly WORK=$PWD/.airstack PLATFORM=$PWD
 readonly TAGS=airflow_core,airflow_components,airflow_verify
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-# shellcheck source=pipelines/shared/deployment.sh
-. "$here/../shared/deployment.sh"
 # shellcheck source=pipelines/core/playing.sh
-. "$here/playing.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/playing.sh"
 
 # Goes to the end of the branch, where the lock of this commit's acceptance is, unless anything but such records came after it.
 follow_records() {

@@ -2,7 +2,10 @@
 # Copyright: Contributors to airstack.backbone
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 
-# What build.sh and deploy.sh share, who source it after pipelines/shared/deployment.sh.
+# What the scripts of this folder share: they source it, and set before what pipelines/shared/deployment.sh asks for.
+
+# shellcheck source=pipelines/shared/deployment.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../shared/deployment.sh"
 
 # What core.yml writes beside the lock is the runner's alone.
 # shellcheck disable=SC2034 # for the scripts that source this
@@ -18,6 +21,14 @@ note_wrong_place() {
   for inventory in "$@"; do
     if [[ -n "$inventory" && ! -e "$PLATFORM/$inventory" ]]; then problems+=("the repository has no $inventory"); fi
   done
+}
+
+# Refuses to look at acceptance's core where that cannot be done.
+require_acceptance() {
+  need_parameters ACCEPTANCE_INVENTORY
+  need_programs git awk grep
+  note_wrong_place "${ACCEPTANCE_INVENTORY:-}"
+  refuse_problems
 }
 
 ignore_work() {

@@ -7,12 +7,17 @@ from __future__ import annotations
 
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
+import tempfile
+import typing as t
 
 ROOT = pathlib.Path(__file__).parents[3]
 PIPELINES = ROOT / "pipelines"
 TOOLS = pathlib.Path(sys.executable).parent
+ENVIRONMENTS = {"acceptance": "acceptance", "prod": "production"}
+"""Names of environments by those of their inventories."""
 
 
 def git(folder: pathlib.Path, *arguments: str) -> str:
@@ -32,6 +37,36 @@ def committed(folder: pathlib.Path, **files: str) -> str:
     git(folder, "add", "--all")
     git(folder, "commit", "--quiet", "--message", "change")
     return git(folder, "rev-parse", "HEAD")
+
+
+def served_platform(folder: pathlib.Path, hosts: str, **playbooks: str) -> pathlib.Path:
+    """The server's platform repository, which is the collection too, with playbooks that deploy nothing.
+
+    hosts: an inventory, with %s for its environment's name. playbooks: a name without an ending is a program's.
+    """
+    made = folder / "made"
+    for part in ("pipelines", "plugins/filter", "plugins/module_utils", "playbooks/vars"):
+        shutil.copytree(ROOT / part, made / part, ignore=shutil.ignore_patterns("__pycache__"))
+    for file in ("playbooks/parity.yml", "galaxy.yml"):
+        shutil.copy(ROOT / file, made / file)
+    (made / ".gitignore").write_text("__pycache__/\n", encoding="utf-8")
+    for name, content in playbooks.items():
+        place = made / "playbooks" / name.replace("_yml", ".yml")
+        place.write_text(content, encoding="utf-8")
+        place.chmod(0o644 if place.suffix else 0o755)
+    for inventory, environment in ENVIRONMENTS.items():
+        (made / "inventories" / inventory).mkdir(parents=True)
+        (made / "inventories" / inventory / "hosts.yml").write_text(hosts % environment, encoding="utf-8")
+    git(made, "init", "--quiet", "--initial-branch=main")
+    committed(made)
+    server = folder / "platform.git"
+    git(made, "clone", "--quiet", "--bare", str(made), str(server))
+    return server
+
+
+def short_folder() -> t.ContextManager[str]:
+    """Where Ansible opens a socket, whose path may have 107 bytes (unix(7)): tmp_path is longer where tests run side by side."""
+    return tempfile.TemporaryDirectory()
 
 
 def run(

@@ -7,19 +7,18 @@ from __future__ import annotations
 
 import json
 import pathlib
-import shutil
 import subprocess
-import tempfile
 import typing as t
 
 import pytest
 import yaml
 
 from ansible_collections.airstack.backbone.tests.unit.pipelines.running import (
-    ROOT,
     committed,
     git,
     run,
+    served_platform,
+    short_folder,
 )
 
 SECRETS = {"DEPLOY_SSH_KEY", "DEPLOY_KNOWN_HOSTS", "DEPLOY_VAULT_PASSWORD", "PLATFORM_SSH_KEY"}
@@ -137,28 +136,10 @@ class Platform(t.NamedTuple):
 
 @pytest.fixture(name="platform")
 def platform_repository(tmp_path: pathlib.Path) -> t.Iterator[Platform]:
-    """A platform's repository that is the collection too, with playbooks that deploy nothing."""
-    made = tmp_path / "made"
-    for folder in ("pipelines", "plugins/filter", "plugins/module_utils", "playbooks/vars"):
-        shutil.copytree(ROOT / folder, made / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    for file in ("playbooks/parity.yml", "galaxy.yml"):
-        shutil.copy(ROOT / file, made / file)
-    (made / ".gitignore").write_text("__pycache__/\n", encoding="utf-8")
-    (made / "playbooks" / "core.yml").write_text(STUB_CORE, encoding="utf-8")
-    (made / "playbooks" / "site.yml").write_text(STUB_SITE, encoding="utf-8")
-    (made / "playbooks" / "tell").write_text(STUB_TELL, encoding="utf-8")
-    (made / "playbooks" / "tell").chmod(0o755)
-    for inventory, environment in (("acceptance", "acceptance"), ("prod", "production")):
-        (made / "inventories" / inventory).mkdir(parents=True)
-        (made / "inventories" / inventory / "hosts.yml").write_text(HOSTS % environment, encoding="utf-8")
-    git(made, "init", "--quiet", "--initial-branch=main")
-    committed(made)
-    server = tmp_path / "platform.git"
-    git(made, "clone", "--quiet", "--bare", str(made), str(server))
+    server = served_platform(tmp_path, HOSTS, core_yml=STUB_CORE, site_yml=STUB_SITE, tell=STUB_TELL)
     checkout = tmp_path / "checkout"
-    git(made, "clone", "--quiet", f"file://{server}", str(checkout))
-    # Ansible opens a socket in there, whose path may have 107 bytes (unix(7)); tmp_path is longer where tests run side by side.
-    with tempfile.TemporaryDirectory() as temporary:
+    git(tmp_path, "clone", "--quiet", f"file://{server}", str(checkout))
+    with short_folder() as temporary:
         yield Platform(server, checkout, tmp_path / "seen", pathlib.Path(temporary))
 
 

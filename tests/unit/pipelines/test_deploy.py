@@ -8,16 +8,20 @@ from __future__ import annotations
 import hashlib
 import json
 import pathlib
-import shutil
 import subprocess
-import tempfile
 import typing as t
 
 import pytest
 import yaml
 
 from ansible_collections.airstack.backbone.plugins.module_utils._dags import lock
-from ansible_collections.airstack.backbone.tests.unit.pipelines.running import ROOT, committed, git, run
+from ansible_collections.airstack.backbone.tests.unit.pipelines.running import (
+    committed,
+    git,
+    run,
+    served_platform,
+    short_folder,
+)
 
 SECRETS = {"DEPLOY_SSH_KEY", "DEPLOY_KNOWN_HOSTS", "DEPLOY_VAULT_PASSWORD", "PLATFORM_SSH_KEY"}
 
@@ -113,26 +117,10 @@ class Platform(t.NamedTuple):
 
 @pytest.fixture(name="platform")
 def platform_repository(tmp_path: pathlib.Path, repository: pathlib.Path) -> t.Iterator[Platform]:
-    """A platform's repository that is the collection too, with a playbook that deploys nothing and records it all the same."""
-    made = tmp_path / "made"
-    for folder in ("pipelines", "plugins/filter", "plugins/module_utils", "playbooks/vars"):
-        shutil.copytree(ROOT / folder, made / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    for file in ("playbooks/parity.yml", "galaxy.yml"):
-        shutil.copy(ROOT / file, made / file)
-    (made / "playbooks" / "dags.yml").write_text(STUB_DAGS, encoding="utf-8")
-    (made / "playbooks" / "deploys").write_text(STUB_DEPLOYMENT, encoding="utf-8")
-    (made / "playbooks" / "deploys").chmod(0o755)
-    for inventory, environment in (("acceptance", "acceptance"), ("prod", "production")):
-        (made / "inventories" / inventory).mkdir(parents=True)
-        (made / "inventories" / inventory / "hosts.yml").write_text(HOSTS % environment, encoding="utf-8")
-    git(made, "init", "--quiet", "--initial-branch=main")
-    committed(made)
-    server = tmp_path / "platform.git"
-    git(made, "clone", "--quiet", "--bare", str(made), str(server))
+    server = served_platform(tmp_path, HOSTS, dags_yml=STUB_DAGS, deploys=STUB_DEPLOYMENT)
     checkout = repository / ".airstack" / "platform"
-    git(made, "clone", "--quiet", "--depth=1", "--branch=main", f"file://{server}", str(checkout))
-    # Ansible opens a socket in there, whose path may have 107 bytes (unix(7)); tmp_path is longer where tests run side by side.
-    with tempfile.TemporaryDirectory() as temporary:
+    git(tmp_path, "clone", "--quiet", "--depth=1", "--branch=main", f"file://{server}", str(checkout))
+    with short_folder() as temporary:
         yield Platform(server, checkout, repository, tmp_path / "seen", pathlib.Path(temporary))
 
 
