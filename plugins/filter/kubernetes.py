@@ -19,6 +19,7 @@ from ansible_collections.airstack.backbone.plugins.module_utils._render.kubernet
     progress,
     pruning,
     reading,
+    services,
 )
 from ansible_collections.airstack.backbone.plugins.module_utils._render.kubernetes.cluster import (
     MadeSecrets,
@@ -51,6 +52,22 @@ def component_manifests(
     return [asdict(step) for step in manifests.steps(model, platform, told)]
 
 
+def service_manifests(
+    plan: Mapping[str, Any],
+    service: Mapping[str, Any],
+    told: Mapping[str, Any],
+    cluster: Mapping[str, Any] | None,
+    secrets: Mapping[str, str],
+) -> list[dict[str, Any]]:
+    """Steps of manifests of a service of the platform's in the cluster, in the order of their application."""
+    place, problems = reading.read_place(cluster, "airflow_components_kubernetes", plan["environment"])
+    settled, wrong = reading.read_service(told, f"airflow_{service['purpose']}_kubernetes")
+    if place is None or settled is None:
+        raise AnsibleFilterError(report([*problems, *wrong]))
+    made = services.steps(services.Service(**_plain(service)), settled, place, secrets["fernet_key"])
+    return [asdict(step) for step in made]
+
+
 def component_leftovers(
     plan: Mapping[str, Any], found: Sequence[Mapping[str, Any]], steps: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
@@ -80,10 +97,15 @@ def component_waits(step: Mapping[str, Any], patience: int) -> dict[str, Any]:
     return {**kind, "seconds": progress.seconds(waited, int(patience))}
 
 
-def component_search(plan: Mapping[str, Any]) -> dict[str, Any]:
-    """By what a platform's objects are found: the labels that all of them have, and their kinds, their pods included."""
+def component_search(plan: Mapping[str, Any], service: str = "") -> dict[str, Any]:
+    """By what a platform's objects are found: the labels that all of them have, and their kinds, their pods included.
+
+    service: of a service of the platform's in the cluster, instead of the components.
+    """
+    environment = plan["environment"]
+    labels = naming.service_selector(service, environment) if service else naming.pruned(environment)
     return {
-        "labels": [f"{key}={value}" for key, value in naming.pruned(plan["environment"]).items()],
+        "labels": [f"{key}={value}" for key, value in labels.items()],
         "kinds": [{"api_version": api, "kind": kind} for api, kind in (*pruning.PRUNED, ("v1", "Pod"))],
     }
 
@@ -121,4 +143,5 @@ class FilterModule:
             "component_progress": component_progress,
             "component_search": component_search,
             "component_waits": component_waits,
+            "service_manifests": service_manifests,
         }

@@ -6,6 +6,7 @@ Every provider gives the same keys, whatever speaks behind them:
 
 - provider; kind: amqp, redis or sqs, which decides what Celery is told; scheme: of Celery's address
 - nodes: {name, address, port} of each host of the inventory that runs it
+- service: the name by which a cluster provides it; None elsewhere
 - user, secret: the scheduler's user, and the name of its password among the secrets; None where a machine's role serves
 - queues: every queue; pools: {name, user, secret, queues, worker_names} of each pool
 
@@ -18,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from . import names, placement
+from . import databases, names, placement
 from .description import Description, Pool
 from .inventory import Inventory
 from .problems import Problem
@@ -28,6 +29,12 @@ GROUP = "airflow_broker"
 
 SECRET = "broker"
 """The scheduler's password among the secrets; a pool's has the pool's name after it."""
+
+SERVICE = "broker"
+"""What the broker is called in a cluster."""
+
+OWN = ("rabbitmq", "redis", "kubernetes")
+"""The providers whose users are made here, one for each pool, and their passwords with them."""
 
 DEAD_LETTERS = "dead_letters"
 """The SQS queue of the messages that no worker could finish."""
@@ -78,7 +85,7 @@ def kind(described: Description) -> str:
     """What the broker speaks: amqp, redis or sqs."""
     if described.broker_provider == "external":
         return "redis" if (described.broker_url or "").startswith("redis") else "amqp"
-    return {"rabbitmq": "amqp"}.get(described.broker_provider, described.broker_provider)
+    return {"rabbitmq": "amqp", "kubernetes": "amqp"}.get(described.broker_provider, described.broker_provider)
 
 
 def connect(component: Mapping[str, Any], endpoint: Mapping[str, Any]) -> dict[str, Any]:
@@ -98,6 +105,7 @@ def make(described: Description, inventory: Inventory, queues: Sequence[str]) ->
     return {
         "provider": described.broker_provider,
         "kind": kind(described),
+        "service": None,
         **own,
         "queues": list(queues),
         "pools": [_pool(described, own["user"], pool, inventory) for pool in described.worker_pools],
@@ -108,7 +116,12 @@ def problems(described: Description, inventory: Inventory) -> list[Problem]:
     """What the chosen provider cannot take."""
     provider = PROVIDERS[described.broker_provider]
     hosts = inventory.groups.get(GROUP, ())
-    found = [*provider.problems(described), *_cluster_problems(described, inventory), *_tls_problems(described)]
+    found = [
+        *provider.problems(described),
+        *databases.outside("airflow_broker_provider", described.broker_provider, described.platform),
+        *_cluster_problems(described, inventory),
+        *_tls_problems(described),
+    ]
     if len(hosts) not in provider.hosts:
         found.append(Problem(f"groups['{GROUP}']", list(hosts), _wanted(described.broker_provider, provider.hosts)))
     if described.broker_url is not None and described.broker_provider != "external":
@@ -180,6 +193,8 @@ def _taken(described: Description, secret: str, meaning: str) -> list[Problem]:
 
 
 def _wanted(provider: str, hosts: tuple[int, ...]) -> str:
+    if provider == "kubernetes":
+        return "no host: the cluster provides it"
     if hosts == (0,):
         return f"no host: {provider} is provided elsewhere"
     return f"{' or '.join(str(number) for number in hosts)} host{'' if hosts == (1,) else 's'}, which run {provider}"
@@ -187,7 +202,7 @@ def _wanted(provider: str, hosts: tuple[int, ...]) -> str:
 
 def _pool(described: Description, user: str | None, pool: Pool, inventory: Inventory) -> dict[str, Any]:
     given = described.broker_users.get(pool.name)
-    has_own = described.broker_provider in ("rabbitmq", "redis") or given is not None
+    has_own = described.broker_provider in OWN or given is not None
     return {
         "name": pool.name,
         "user": given or (f"{user}-{pool.name}" if has_own else user),
@@ -221,6 +236,23 @@ def _rabbitmq(described: Description, inventory: Inventory, _queues: Sequence[st
         "secret": SECRET,
         "cluster": _cluster(nodes) if len(nodes) > 1 else None,
         "tls": _tls(described) if described.broker_tls else None,
+    }
+
+
+def _kubernetes(described: Description, _inventory: Inventory, _queues: Sequence[str]) -> dict[str, Any]:
+    """As of one RabbitMQ on a host. What passes stays in the cluster, behind network policies, and is not encrypted."""
+    user = f"airflow-{described.environment}"
+    return {
+        "scheme": "amqp",
+        "nodes": [],
+        "service": SERVICE,
+        "host": SERVICE,
+        "port": _PORTS["amqp"],
+        "vhost": user,
+        "user": user,
+        "secret": SECRET,
+        "cluster": None,
+        "tls": None,
     }
 
 
@@ -346,6 +378,7 @@ PROVIDERS: dict[str, Provider] = {
     "rabbitmq": Provider((1, 3, 5), _rabbitmq),
     "redis": Provider((1, 3), _redis),
     "sqs": Provider((0,), _sqs, _sqs_problems),
+    "kubernetes": Provider((0,), _kubernetes),
     "external": Provider((0,), _external, _external_problems),
 }
 """By their names in airflow_broker_provider."""

@@ -52,6 +52,7 @@ READERS = ("dag-processor", "worker")
 """The kinds of component that read DAG files."""
 
 CREDENTIALS: dict[str, tuple[str, ...]] = {
+    "setup": ("database.sql_alchemy_conn",),
     "api-server": ("database.sql_alchemy_conn", "core.fernet_key", "api_auth.jwt_secret", "api.secret_key"),
     "scheduler": (
         "database.sql_alchemy_conn",
@@ -111,7 +112,7 @@ def _setup(plan: Mapping[str, Any], endpoints: Mapping[str, Any]) -> dict[str, A
             *(word for team in plan["teams"] for word in ("--team", team["name"])),
         ],
         "settings": settings.of("setup", None, plan, endpoints),
-        "secret_settings": {"database.sql_alchemy_conn": "sql_alchemy_conn"},
+        "secret_settings": _secret_settings("setup"),
         "secret_commands": {},
         "copied_credentials": {},
         "credentials": list(files.values()),
@@ -136,7 +137,7 @@ def _component(
 ) -> dict[str, Any]:
     kind = placed["kind"]
     sources = pool["sources"] if pool else [source["name"] for source in plan["sources"]]
-    secret_settings = {setting: setting.split(".")[1] for setting in CREDENTIALS[kind]}
+    secret_settings = _secret_settings(kind)
     users = plan["api"]["users"] if kind == "api-server" else []
     copied = {"core.simple_auth_manager_passwords_file": teams.PASSWORDS} if users else {}
     identity = log_store.identity(endpoints["log_store"], placed["pool"]) if kind in LOG_STORE_USERS else None
@@ -167,6 +168,10 @@ def _component(
     component = brokers.connect(component, endpoints["broker"])
     component = teams.connect(component, teams.served(kind, placed["team"], plan))
     return log_store.connect(component, endpoints["log_store"], identity) if kind in LOG_STORE_USERS else component
+
+
+def _secret_settings(kind: str) -> dict[str, str]:
+    return {setting: setting.split(".")[1] for setting in CREDENTIALS[kind]}
 
 
 def _serves_logs(placed: Mapping[str, Any], plan: Mapping[str, Any]) -> bool:

@@ -62,9 +62,9 @@ def _address(host: str, plan: Mapping[str, Any]) -> str | None:
 
 def _services(plan: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The services that hosts of the inventory provide: where, and which of our units may listen there."""
-    listed = [
-        ("database", plan["database"]["host"], plan["database"]["port"], "postgresql@*.service", "/var/lib/postgresql"),
-    ]
+    database = plan["database"]
+    listed = [("database", database["host"], database["port"], "postgresql@*.service", "/var/lib/postgresql")]
+    listed = [] if database["service"] else listed
     for unit, data, nodes in _broker(plan["broker"]):
         listed += [("broker", node["address"], node["port"], unit, data) for node in nodes]
     if store := plan["log_store"]["object_store"]:

@@ -11,7 +11,19 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from . import brokers, dag_sources, demands, description, placement, resources, secrets, settings, teams, timeouts
+from . import (
+    brokers,
+    dag_sources,
+    databases,
+    demands,
+    description,
+    placement,
+    resources,
+    secrets,
+    settings,
+    teams,
+    timeouts,
+)
 from .dag_sources import Source
 from .description import Description
 from .inventory import Inventory
@@ -25,8 +37,8 @@ SENTINEL = ".airflow-dag-storage"
 ADDRESS = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 """An IPv4 address or a host name (RFC 1123), not an IPv6 address, whose form differs from place to place."""
 
-SERVICE_GROUPS = {"database": "airflow_database", "broker": brokers.GROUP}
-"""The services that a host of the inventory provides, each with its group."""
+SERVICE_GROUPS = (databases.GROUP, brokers.GROUP, "airflow_object_store")
+"""The groups whose hosts provide a service."""
 
 
 def make(
@@ -81,27 +93,19 @@ def _reserved(described: Description) -> list[Problem]:
 
 def _placement_problems(described: Description, inventory: Inventory) -> list[Problem]:
     """What of the inventory the services and the platform cannot be placed by."""
-    group = SERVICE_GROUPS["database"]
-    homeless = Problem(
-        f"groups['{group}']", inventory.groups.get(group), "an inventory group with a host for the database"
-    )
     return [
-        *([] if inventory.groups.get(group) else [homeless]),
+        *databases.problems(described.database_provider, described.platform, inventory),
         *placement.of(described).problems(described, inventory),
         *brokers.problems(described, inventory),
-        *_more_than_one(inventory),
+        *_crowded_store(inventory),
         *_unreachable(inventory),
     ]
 
 
-def _more_than_one(inventory: Inventory) -> list[Problem]:
-    """The services that stand on one host each."""
-    return [
-        Problem(f"groups['{group}']", list(hosts), "one host: what the platform sets up there runs on one host alone")
-        for group in (SERVICE_GROUPS["database"], "airflow_object_store")
-        for hosts in [inventory.groups.get(group, ())]
-        if len(hosts) > 1
-    ]
+def _crowded_store(inventory: Inventory) -> list[Problem]:
+    """More hosts of the object store than one."""
+    hosts = inventory.groups.get("airflow_object_store", ())
+    return [databases.crowded("airflow_object_store", hosts)] if len(hosts) > 1 else []
 
 
 def _unreachable(inventory: Inventory) -> list[Problem]:
@@ -212,7 +216,7 @@ def _hosts_of(components: list[dict[str, Any]], *kinds: str) -> list[str]:
 def _hosts(
     inventory: Inventory, nodes: Sequence[str], components: list[dict[str, Any]], publisher: str
 ) -> list[dict[str, str]]:
-    services = [host for group in (*SERVICE_GROUPS.values(), "airflow_object_store") for host in inventory.hosts(group)]
+    services = [host for group in SERVICE_GROUPS for host in inventory.hosts(group)]
     names = dict.fromkeys([*services, *nodes, *_hosts_of(components, *CENTRAL, "worker"), publisher])
     return [{"name": name, "address": inventory.address(name)} for name in names]
 
@@ -223,9 +227,7 @@ def _database(described: Description, inventory: Inventory, components: list[dic
     central, workers = _hosts_of(components, *CENTRAL), _hosts_of(components, "worker")
     users = {host: [name, results] if host in central else [results] for host in dict.fromkeys(central + workers)}
     return {
-        "provider": described.database_provider,
-        "host": inventory.address(inventory.hosts(SERVICE_GROUPS["database"])[0]),
-        "port": 5432,
+        **databases.make(described.database_provider, inventory),
         "name": name,
         "user": name,
         "results_user": results,

@@ -11,6 +11,7 @@ import string
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from . import brokers
 from .dag_sources import Source
 from .fields import CONTROL
 
@@ -110,7 +111,7 @@ def needed(
 
 def _of_broker(broker: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """Those of the broker's users: made here where the users are, and given where they are somebody else's."""
-    kind = "password" if broker["nodes"] else "given"
+    kind = "password" if broker["provider"] in brokers.OWN else "given"
     users = {broker["secret"]: "the broker user of the scheduler"}
     for pool in broker["pools"]:
         users.setdefault(pool["secret"], f"the broker user of the pool {pool['name']}")

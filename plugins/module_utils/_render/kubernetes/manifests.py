@@ -63,12 +63,10 @@ def manifests(components: Sequence[Component], platform: Platform, cluster: Clus
 
 
 def _namespace(target: Target) -> list[Manifest]:
-    """A namespace that takes no other pods than such as these; only where it is to be made here."""
+    """The namespace, where it is to be made here."""
     if not target.cluster.creates_namespace:
         return []
-    enforced = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "audit", "warn")}
-    metadata = {"name": target.cluster.namespace, "labels": {**naming.labels(target.platform), **enforced}}
-    return [{"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}]
+    return [naming.namespace(target.cluster.namespace, target.platform.environment)]
 
 
 def _configuration(components: Sequence[Component], target: Target) -> Iterator[Manifest]:

@@ -18,6 +18,9 @@ ENVIRONMENT = f"{MANAGER}/environment"
 COMPONENT = f"{MANAGER}/component"
 KIND = "app.kubernetes.io/component"
 POOL = f"{MANAGER}/pool"
+SERVICE = f"{MANAGER}/service"
+CONTENT = f"{MANAGER}/content"
+"""The annotation of a pod that is started anew for content which no name has a hash of."""
 
 
 def of(component: Component) -> str:
@@ -44,11 +47,16 @@ def pruned(environment: str) -> dict[str, str]:
 
 def labels(platform: Platform) -> dict[str, str]:
     """The labels of what is no component's."""
+    return environment_labels(platform.environment)
+
+
+def environment_labels(environment: str) -> dict[str, str]:
+    """The same, by the environment's name."""
     return {
         "app.kubernetes.io/name": "airflow",
-        "app.kubernetes.io/instance": platform.environment,
+        "app.kubernetes.io/instance": environment,
         "app.kubernetes.io/part-of": "airflow",
-        **pruned(platform.environment),
+        **pruned(environment),
     }
 
 
@@ -66,6 +74,28 @@ def component_labels(component: Component, platform: Platform) -> dict[str, str]
 def selector(component: Component, platform: Platform) -> dict[str, str]:
     """The labels by which a component's pods are found. They never change, since a workload's selector cannot."""
     return {ENVIRONMENT: platform.environment, COMPONENT: of(component)}
+
+
+def service_selector(service: str, environment: str) -> dict[str, str]:
+    """The labels by which the pod of a service in the cluster is found: a database, a broker, an object store."""
+    return {"app.kubernetes.io/instance": environment, SERVICE: service}
+
+
+def service_labels(service: str, environment: str) -> dict[str, str]:
+    """The labels of what is such a service's. The environment's own is not among them, so that nothing of it is ever pruned."""
+    return {
+        "app.kubernetes.io/name": service,
+        "app.kubernetes.io/part-of": "airflow",
+        "app.kubernetes.io/managed-by": MANAGER,
+        **service_selector(service, environment),
+    }
+
+
+def namespace(called: str, environment: str) -> Manifest:
+    """An environment's namespace, which takes no other pods than those that Pod Security calls restricted."""
+    enforced = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "audit", "warn")}
+    metadata = {"name": called, "labels": {**environment_labels(environment), **enforced}}
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
 
 
 def manifest(

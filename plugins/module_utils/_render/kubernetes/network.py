@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..._model import components as model
 from ..._model import log_store
 from . import naming, probes
 from .cluster import Component, Manifest, Peer, Target, of_component
@@ -88,6 +89,14 @@ def _services(component: Component) -> list[str]:
     return [*by_credential, *(["log_store"] if has_store else [])]
 
 
+def clients(service: str) -> list[str]:
+    """The kinds of component that reach a service."""
+    if service == "log_store":
+        return list(model.LOG_STORE_USERS)
+    wanted = set(_SERVICES[service])
+    return [kind for kind, settings in model.CREDENTIALS.items() if wanted & {each.split(".")[1] for each in settings}]
+
+
 def policies(components: Sequence[Component], target: Target) -> list[Manifest]:
     """A policy that lets nothing through to or from any pod of the platform's, and one of each component for its arrows."""
     drawn = arrows(components, target)
@@ -113,12 +122,12 @@ def _policy(component: Component, components: Sequence[Component], drawn: Iterab
         "podSelector": {"matchLabels": naming.selector(component, target.platform)},
         "policyTypes": ["Ingress", "Egress"],
         "ingress": [
-            *({"from": [_pods(kind, target)], "ports": [_port(port)]} for kind, port in sources),
+            *({"from": [pods_of(kind, target.platform.environment)], "ports": [_port(port)]} for kind, port in sources),
             *_from_outside(component, target),
         ],
         "egress": [
             _to_dns(target),
-            *({"to": [_pods(kind, target)], "ports": [_port(port)]} for kind, port in near),
+            *({"to": [pods_of(kind, target.platform.environment)], "ports": [_port(port)]} for kind, port in near),
             *(_to_service(arrow, target) for arrow in targets if arrow.target not in kinds),
             *_outlets(component, target),
         ],
@@ -135,11 +144,17 @@ def _from_outside(component: Component, target: Target) -> list[dict[str, Any]]:
 
 
 def _to_service(arrow: Arrow, target: Target) -> dict[str, Any]:
-    told = target.cluster.reach.get(arrow.target)
+    told = target.cluster.reach.get(arrow.target) or _in_cluster(arrow.target, target)
     hosts = [host for host, port in services(target)[arrow.target] if port == arrow.port]
     peers = [_peer(peer) for peer in told] if told else [_host(host) for host in hosts if _ADDRESS.fullmatch(host)]
     is_known = told or len(peers) == len(hosts)
     return {**({"to": peers} if is_known else {}), "ports": [_port(arrow.port)]}
+
+
+def _in_cluster(service: str, target: Target) -> list[Peer]:
+    """The pod that provides a service, where the cluster has it."""
+    called = target.platform.endpoints[service].get("service")
+    return [Peer(pods=naming.service_selector(called, target.platform.environment))] if called else []
 
 
 def _to_dns(target: Target) -> dict[str, Any]:
@@ -157,9 +172,9 @@ def _outlets(component: Component, target: Target) -> list[dict[str, Any]]:
     ]
 
 
-def _pods(kind: str, target: Target) -> dict[str, Any]:
-    found = {naming.ENVIRONMENT: target.platform.environment, naming.KIND: kind}
-    return {"podSelector": {"matchLabels": found}}
+def pods_of(kind: str, environment: str) -> dict[str, Any]:
+    """The peer that all pods of a kind of component are."""
+    return {"podSelector": {"matchLabels": {naming.ENVIRONMENT: environment, naming.KIND: kind}}}
 
 
 def _host(address: str) -> dict[str, Any]:

@@ -89,7 +89,7 @@ def spec(component: Component, target: Target) -> dict[str, Any]:
         **({"priorityClassName": priority} if priority else {}),
         **({"imagePullSecrets": pull} if pull else {}),
         "terminationGracePeriodSeconds": component["stop_timeout"],
-        "securityContext": _pod_security(component, cluster),
+        "securityContext": security(cluster.user, cluster.dags.groups if component["sources"] else ()),
         **({} if component["once"] else {"topologySpreadConstraints": _spread(component, target)}),
         **({"initContainers": first} if first else {}),
         "containers": [_container(component, target)],
@@ -97,13 +97,14 @@ def spec(component: Component, target: Target) -> dict[str, Any]:
     }
 
 
-def _pod_security(component: Component, cluster: Cluster) -> dict[str, Any]:
-    user = {"runAsUser": cluster.user, "runAsGroup": ROOT_GROUP} if cluster.user else {}
-    groups = {"supplementalGroups": list(cluster.dags.groups)} if component["sources"] and cluster.dags.groups else {}
-    return {"runAsNonRoot": True, **user, **groups, "seccompProfile": {"type": "RuntimeDefault"}}
+def security(user: int, groups: Sequence[int] = ()) -> dict[str, Any]:
+    """The user that a pod runs as, with further groups. user: 0 where the cluster decides."""
+    numbers = {"runAsUser": user, "runAsGroup": ROOT_GROUP} if user else {}
+    further = {"supplementalGroups": list(groups)} if groups else {}
+    return {"runAsNonRoot": True, **numbers, **further, "seccompProfile": {"type": "RuntimeDefault"}}
 
 
-def _container_security() -> dict[str, Any]:
+def container_security() -> dict[str, Any]:
     return {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}, "readOnlyRootFilesystem": True}
 
 
@@ -127,7 +128,7 @@ def _container(component: Component, target: Target) -> dict[str, Any]:
         **({"ports": [{"name": "http", "containerPort": port, "protocol": "TCP"}]} if port else {}),
         **probes.of(component, target),
         "resources": _resources(component, target.cluster),
-        "securityContext": _container_security(),
+        "securityContext": container_security(),
         "volumeMounts": _mounts(component, target),
     }
 
@@ -237,7 +238,7 @@ def _first(name: str, command: Sequence[str], mounts: Sequence[dict[str, Any]], 
         "imagePullPolicy": "IfNotPresent",
         "command": [literal(word) for word in command],
         "resources": {"requests": dict(LITTLE)},
-        "securityContext": _container_security(),
+        "securityContext": container_security(),
         "volumeMounts": list(mounts),
     }
 

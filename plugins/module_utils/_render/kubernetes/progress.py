@@ -30,9 +30,12 @@ PATIENCE = 120
 
 @dataclass(frozen=True)
 class Stuck:
-    """A pod that does not do what it shall. restarted: whether its log is that of the container before."""
+    """A pod that does not do what it shall. container: that whose log tells of it. restarted: whether that is the log of the
+    one before.
+    """
 
     name: str
+    container: str
     reason: str
     has_started: bool
     restarted: bool
@@ -103,7 +106,7 @@ def _look(
 def _is_of(pod: Mapping[str, Any], wanted: Manifest) -> bool:
     labels = pod["metadata"].get("labels") or {}
     marks = wanted["metadata"]["labels"]
-    return all(labels.get(key) == marks.get(key) for key in (naming.ENVIRONMENT, naming.COMPONENT))
+    return all(labels.get(key) == marks.get(key) for key in (naming.ENVIRONMENT, naming.COMPONENT, naming.SERVICE))
 
 
 def _is_leaving(pod: Mapping[str, Any]) -> bool:
@@ -111,9 +114,14 @@ def _is_leaving(pod: Mapping[str, Any]) -> bool:
 
 
 def _is_made_from(pod: Mapping[str, Any], wanted: Manifest) -> bool:
-    """Whether a pod runs what is wanted now: another configuration or secret has another name, another core another digest."""
+    """Whether a pod runs what is wanted now: another configuration or secret has another name, another core another digest.
+    What has one name for good, as a service's, is told by an annotation.
+    """
     template = wanted["spec"].get("template")
-    return template is None or _contents(pod["spec"]) == _contents(template["spec"])
+    if template is None:
+        return True
+    marks = [(each["metadata"].get("annotations") or {}).get(naming.CONTENT) for each in (pod, template)]
+    return marks[0] == marks[1] and _contents(pod["spec"]) == _contents(template["spec"])
 
 
 def _contents(spec: Mapping[str, Any]) -> set[tuple[str, str]]:
@@ -152,7 +160,8 @@ def _stuck(pod: Mapping[str, Any]) -> Stuck:
         for state in ("running", "terminated")
     )
     runs = any((container.get("state") or {}).get("running") for container in main)
-    return Stuck(pod["metadata"]["name"], _reason(pod), bool(has_started), bool(restarts) and not runs)
+    container = pod["spec"]["containers"][0]["name"]
+    return Stuck(pod["metadata"]["name"], container, _reason(pod), bool(has_started), bool(restarts) and not runs)
 
 
 def _reason(pod: Mapping[str, Any]) -> str:

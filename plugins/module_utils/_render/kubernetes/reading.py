@@ -9,12 +9,13 @@ Its keys are Cluster's own. Of several kinds of one thing, the dictionary's only
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..._model.fields import Entry, Field, flag, listing, mapping, matching, record, whole_number
 from ..._model.problems import Problem
-from . import cluster
+from . import cluster, services
 from .cluster import Cluster, MadeSecrets
 
 _SEGMENT = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
@@ -184,6 +185,50 @@ ENTRIES: dict[str, Entry] = {
     "outlets": Entry(mapping(text, listing(outlet))),
 }
 """All of Cluster's fields but its secrets."""
+
+
+SERVICE_ENTRIES: dict[str, Entry] = {
+    "image": Entry(text, required=True),
+    "claim": Entry(
+        one_of_kinds(
+            {
+                "existing": made(cluster.ExistingClaim, {"name": Entry(name, required=True)}),
+                "new": made(
+                    services.new_claim,
+                    {
+                        "name": Entry(name, required=True),
+                        "size": Entry(quantity, required=True),
+                        "storage_class": Entry(empty_or_name),
+                        "volume": Entry(name),
+                    },
+                ),
+            }
+        ),
+        required=True,
+    ),
+    "resources": Entry(
+        made(cluster.Resources, {"requests": Entry(mapping(text, quantity)), "limits": Entry(mapping(text, quantity))})
+    ),
+}
+"""What is said of a service of the platform's in the cluster."""
+
+
+def read_service(told: Any, where: str) -> tuple[services.Told | None, list[Problem]]:
+    """What is said of a service, or None and everything that is wrong with it."""
+    problems: list[Problem] = []
+    found = made(services.Told, SERVICE_ENTRIES)(told, where, problems)
+    return (None, problems) if problems else (found, [])
+
+
+def read_place(told: Any, where: str, environment: str) -> tuple[services.Place | None, list[Problem]]:
+    """Where a service of the platform's is put, out of what the cluster is told for the components as well."""
+    if not isinstance(told, Mapping):
+        return None, [Problem(where, told, f"what the cluster is told, such as {{namespace: airflow-{environment}}}")]
+    problems: list[Problem] = []
+    entries = {key: ENTRIES[key] for key in ("namespace", "creates_namespace", "user", "pull_secrets")}
+    build = functools.partial(services.Place, environment)
+    found = made(build, entries)({key: told[key] for key in entries if key in told}, where, problems)
+    return (None, problems) if problems else (found, [])
 
 
 def read(told: Any, where: str, values: MadeSecrets) -> tuple[Cluster | None, list[Problem]]:

@@ -53,15 +53,19 @@ def claim(target: Target) -> list[Manifest]:
     told = target.cluster.dags
     if not isinstance(told, NewClaim):
         return []
+    return [naming.manifest("v1", "PersistentVolumeClaim", told.name, target, spec=claim_spec(told))]
+
+
+def claim_spec(told: NewClaim) -> dict[str, Any]:
+    """What a new claim asks for."""
     no_class = "" if told.volume else None
     storage_class = no_class if told.storage_class is None else told.storage_class
-    spec = {
+    return {
         "accessModes": [told.access_mode],
         **({} if storage_class is None else {"storageClassName": storage_class}),
         **({"volumeName": told.volume} if told.volume else {}),
         "resources": {"requests": {"storage": told.size}},
     }
-    return [naming.manifest("v1", "PersistentVolumeClaim", told.name, target, spec=spec)]
 
 
 def volume(claimed: NewClaim, backing: Backing, target: Target) -> Manifest:

@@ -157,6 +157,7 @@ def test_a_pod_without_a_place_says_what_it_lacks(platform: Rendered) -> None:
     assert stuck == {
         "name": "worker-ml-0",
         "reason": "Unschedulable: 0/3 nodes: no memory",
+        "container": "airflow",
         "has_started": False,
         "restarted": False,
     }
