@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """The ConfigMaps: a component's files, the queues of its workers, and the routing that all readers of DAGs have.
 
-A component's files have a hash over their content in their ConfigMap's name, so that other content starts its pods anew.
-The routing has none, nor have the queues of workers that can be told others while they run.
+What a component reads when it starts has a hash over its content in its ConfigMap's name, so that other content starts its pods
+anew. The routing has none: it is read again.
 """
 
 from __future__ import annotations
@@ -61,12 +61,11 @@ def queues(component: Component, target: Target) -> list[Manifest]:
 
 
 def _queues_name(component: Component) -> str:
-    called = f"{naming.of(component)}-queues"
-    return called if component["is_told_queues"] else f"{called}-{naming.digest(component['queues'])}"
+    return f"{naming.of(component)}-queues-{naming.digest(component['queues'])}"
 
 
 def queues_variable(component: Component) -> list[dict[str, Any]]:
-    """The variable of the queues, read when a worker starts; a running one is told of others."""
+    """The variable of the queues, read when a worker starts. Of others than before, a new pod is told."""
     if not component["queues"]:
         return []
     source = {"configMapKeyRef": {"name": _queues_name(component), "key": QUEUES_VARIABLE}}

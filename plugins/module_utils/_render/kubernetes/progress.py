@@ -128,9 +128,17 @@ def _contents(spec: Mapping[str, Any]) -> set[tuple[str, str]]:
     volumes = spec.get("volumes") or ()
     return {
         *(("image", container["image"]) for container in spec["containers"]),
+        *(("configMap", name) for container in spec["containers"] for name in _read_variables(container)),
         *(("configMap", volume["configMap"]["name"]) for volume in volumes if volume.get("configMap")),
         *(("secret", volume["secret"]["secretName"]) for volume in volumes if volume.get("secret")),
     }
+
+
+def _read_variables(container: Mapping[str, Any]) -> Iterator[str]:
+    for variable in container.get("env") or ():
+        source = (variable.get("valueFrom") or {}).get("configMapKeyRef")
+        if source:
+            yield source["name"]
 
 
 def _is_well(pod: Mapping[str, Any]) -> bool:
