@@ -23,6 +23,8 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
+from ansible_collections.airstack.backbone.plugins.module_utils._model import dns
+from ansible_collections.airstack.backbone.plugins.module_utils._render.kubernetes import naming
 from ansible_collections.airstack.backbone.plugins.module_utils._services import redis, sqs
 
 ERROR = "error"
@@ -358,6 +360,10 @@ def _logs(plan: Mapping[str, Any], components: Iterable[str], machines: Iterable
         return "look at " + " and ".join(
             f"`docker service logs airflow-{plan['environment']}_{component}`" for component in components
         )
+    if plan["platform"] == "kubernetes":
+        of_any = ", ".join(dns.label(component) for component in components)
+        selector = f"{naming.ENVIRONMENT}={plan['environment']},{naming.COMPONENT} in ({of_any})"
+        return f"look at `kubectl logs --selector '{selector}'` in its namespace"
     units = " ".join(f"-u airflow-{component}" for component in components)
     where = f" on {', '.join(machines)}" if machines else ""
     return f"look at `journalctl {units}`{where}"

@@ -188,32 +188,31 @@ class Look:
     def __init__(self, module: AnsibleModule) -> None:
         self._module = module
         self._plan: dict[str, Any] = module.params["plan"]
-        self._addresses = {host["name"]: host["address"] for host in self._plan["hosts"]}
         self._broker: dict[str, Any] = module.params["broker"] or {"scheme": "amqp", **self._plan["broker"]}
 
     def take(self) -> dict[str, Any]:
-        apis = [self._api(host) for host in self._plan["api"]["hosts"]]
-        answering = next((api["host"] for api in apis if "error" not in api), None)
+        apis = [self._api(server) for server in self._plan["api"]["servers"]]
+        answering = next((api["url"] for api in apis if "error" not in api), None)
         broker = self._asked_broker()
         return {"apis": apis, **broker, "releases": self._releases(), **self._airflow(answering)}
 
-    def _connect(self, host: str) -> Api:
-        return Api(self._addresses[host], self._plan["api"]["port"])
+    def _connect(self, url: str) -> Api:
+        return Api(url, self._plan["api"]["port"])
 
-    def _api(self, host: str) -> dict[str, Any]:
-        known = {"host": host, "url": f"http://{self._addresses[host]}:{self._plan['api']['port']}"}
-        api = self._connect(host)
+    def _api(self, server: Mapping[str, str]) -> dict[str, Any]:
+        known = dict(server)
+        api = self._connect(server["url"])
         try:
             return {**known, "version": api.get("version"), "health": api.get("monitor/health")}
         except (Refused, *Api.UNANSWERED) as error:
             return {**known, "error": reason(error)}
 
-    def _airflow(self, host: str | None) -> dict[str, Any]:
+    def _airflow(self, url: str | None) -> dict[str, Any]:
         unknown = {"login": None, "jobs": None, "dags": None, "import_errors": None}
-        if host is None:
+        if url is None:
             return unknown
         user = self._plan["api"]["admin_user"]
-        api = self._connect(host)
+        api = self._connect(url)
         try:
             api.log_in(user, self._module.params["admin_password"])
             return {

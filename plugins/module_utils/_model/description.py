@@ -31,7 +31,7 @@ from .fields import (
 )
 from .problems import Problem
 
-PLATFORMS = ("systemd", "swarm")
+PLATFORMS = ("systemd", "swarm", "kubernetes")
 """What airflow_platform may be. The model knows more of them (placement.PLATFORMS), which nothing deploys yet."""
 
 LONGEST_ENVIRONMENT = 32  # PostgreSQL's 63 bytes for a name hold airflow_<environment>_results and a suffix
@@ -102,6 +102,7 @@ VARIABLES: dict[str, Entry] = {
     "airflow_api_port": Entry(whole_number(1024, 65535), default=8080),
     "airflow_api_url": Entry(names.url),
     "airflow_api_internal_url": Entry(names.url),
+    "airflow_cluster_networks": Entry(listing(names.network, least=0, unique=""), default=()),
     "airflow_admin_user": Entry(_user, default="admin"),
     "airflow_settings": Entry(mapping(_section, mapping(_section, scalar)), default={}),
     "airflow_resources": Entry(resources.field, default={}),
@@ -171,6 +172,7 @@ class Description:
     api_port: int
     api_url: str | None
     api_internal_url: str | None
+    cluster_networks: Sequence[str]
     admin_user: str
     settings: dict[str, dict[str, str]]
     resources: dict[str, dict[str, dict[str, Any]]]

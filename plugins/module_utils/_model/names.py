@@ -4,9 +4,12 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
+from typing import Any
 
 from .fields import matching
+from .problems import Problem
 
 LONGEST_QUEUE = 80  # SQS's limit for a queue's name, the tightest of the brokers'
 
@@ -40,3 +43,14 @@ broker_user = matching(
 )
 region = matching(r"[a-z0-9-]{1,40}", "a region's name, such as eu-west-1")
 access_key = matching(r"[^\s\0]{1,128}", "an access key's public part")
+
+
+def network(value: Any, where: str, problems: list[Problem]) -> str | None:
+    """The address of a network, as PostgreSQL's access list and a firewall take it."""
+    try:
+        return str(ipaddress.ip_network(value if isinstance(value, str) and "/" in value else ""))
+    except ValueError:
+        problems.append(
+            Problem(where, value, "a network's address with its length and no host's bits, such as 10.244.0.0/16")
+        )
+        return None

@@ -35,6 +35,9 @@ ITS_ADDRESS = "airflow.utils.net.get_host_ip_address"
 PUBLISHER = "airflow_publisher"
 """The host that publishes DAGs, where the platform's readers of them are on no host."""
 
+PERSISTENT_VOLUME = "persistent_volume"
+"""The DAG storage's provider whose publisher is a pod, which has a claim of the cluster's mounted."""
+
 LONGEST_SERVICE = 63
 """Characters of the name of a service on a Swarm (swarmkit, manager/controlapi): it is a host's name as well."""
 
@@ -45,6 +48,11 @@ API_NAME = "api-server"
 def worker_group(pool: str) -> str:
     """The group whose hosts run a pool's workers."""
     return f"{WORKERS}{pool}"
+
+
+def _at_hosts(described: Description, inventory: Inventory, hosts: Sequence[str]) -> list[dict[str, str]]:
+    """Each host where an API server may run, by its address."""
+    return [{"host": host, "url": f"http://{inventory.address(host)}:{described.api_port}"} for host in hosts]
 
 
 @dataclass(frozen=True)
@@ -58,6 +66,8 @@ class Platform:
     api_name: by what name or address other components reach the API server.
     entrance: the address at which people do; None: the same.
     publishers: who may publish DAGs, the first one does; from the hosts that read them all.
+    delegates: who may make and ask what has no host of its own, the first one does.
+    servers: where the REST API is asked, each place with the host that answers there; from the API servers' hosts.
     collisions: what is wrong with what follows from a description, the plan.
     has_addresses: whether each process has an address of its own, and so ports that nobody else takes.
     hostname_callable: what Airflow calls for the name of a machine that others reach; None: its own, the machine's full name.
@@ -70,6 +80,8 @@ class Platform:
     api_name: Callable[[Inventory, Sequence[str]], str]
     entrance: Callable[[Inventory], str | None]
     publishers: Callable[[Inventory, Sequence[str]], Sequence[str]] = lambda _inventory, readers: readers
+    delegates: Callable[[Inventory], list[str]] = lambda inventory: inventory.hosts(CONTROL)
+    servers: Callable[[Description, Inventory, Sequence[str]], list[dict[str, str]]] = _at_hosts
     collisions: Callable[[Mapping[str, Any]], list[Problem]] = lambda _plan: []
     hostname_callable: str | None = None
     has_addresses: bool = False
@@ -120,10 +132,11 @@ def _systemd_problems(described: Description, inventory: Inventory) -> list[Prob
         *_outside(CONTROL, CENTRAL.values(), inventory),
         *_crowded(described, inventory),
         *_counted(described),
+        *_of_a_cluster(described, inventory),
     ]
 
 
-def _swarm_problems(_described: Description, inventory: Inventory) -> list[Problem]:
+def _swarm_problems(described: Description, inventory: Inventory) -> list[Problem]:
     """A Swarm without nodes, and managers that are none of its nodes or too many to agree."""
     managers = inventory.hosts(MANAGERS)
     strangers = [
@@ -138,24 +151,51 @@ def _swarm_problems(_described: Description, inventory: Inventory) -> list[Probl
         *_outside(CONTROL, CENTRAL.values(), inventory),
         *strangers,
         *even,
+        *_of_a_cluster(described, inventory),
     ]
 
 
 def _kubernetes_problems(described: Description, inventory: Inventory) -> list[Problem]:
     """Nobody who publishes DAGs or more than one, no address of the way in, and hosts that would run nothing."""
     publishers = inventory.hosts(PUBLISHER)
-    right = f"one host that has the file system of the DAGs' volume mounted at {described.dag_storage_path}, writable"
+    share = f"has the file system of the DAGs' volume mounted at {described.dag_storage_path}, writable"
+    right = f"one host that {'is the pod that publishes' if publishes_in_pod(described) else share}"
     no_way_in = described.api_url is None and "api_url" not in described.unread
     way_in = "the address of the cluster's way in, such as https://airflow.example.com: pods alone know the API server's name"
     return [
         *([] if len(publishers) == 1 else [Problem(f"groups['{PUBLISHER}']", publishers or None, right)]),
         *([Problem("airflow_api_url", None, way_in)] if no_way_in else []),
+        *_unknown_networks(described),
         *(
             Problem(f"groups['{group}']", list(hosts), "left out: the cluster decides where components run")
             for group, hosts in inventory.groups.items()
             if hosts and (group in (CONTROL, *CENTRAL.values()) or group.startswith(WORKERS))
         ),
     ]
+
+
+def _unknown_networks(described: Description) -> list[Problem]:
+    """A database of the inventory's that would let no pod in."""
+    is_ours = described.database_provider == "postgresql"
+    if not is_ours or described.cluster_networks or "cluster_networks" in described.unread:
+        return []
+    right = (
+        "the networks from which the cluster's pods reach the database, such as [10.244.0.0/16]: that of the pods, or that of the"
+        " nodes where these hide their pods' addresses"
+    )
+    return [Problem("airflow_cluster_networks", None, right)]
+
+
+def publishes_in_pod(described: Description) -> bool:
+    """Whether DAGs are published from a pod, which has the volume's claim mounted and knows the cluster's names."""
+    return described.platform == "kubernetes" and described.dag_storage_provider == PERSISTENT_VOLUME
+
+
+def _in_cluster(described: Description, _inventory: Inventory, _hosts: Sequence[str]) -> list[dict[str, str]]:
+    """The API servers' Service, where a pod asks; any other host goes the way that people go."""
+    own = described.api_internal_url or f"http://{API_NAME}:{described.api_port}"
+    url = own if publishes_in_pod(described) else described.api_url or own
+    return [{"host": "the cluster", "url": url}]
 
 
 def _swarm_nodes(inventory: Inventory) -> list[str]:
@@ -175,6 +215,16 @@ def _empty(needed: Mapping[str, str], inventory: Inventory) -> Iterator[Problem]
             yield Problem(
                 f"groups['{group}']", inventory.groups.get(group), f"an inventory group with a host for {purpose}"
             )
+
+
+def _of_a_cluster(described: Description, inventory: Inventory) -> list[Problem]:
+    """What means something on Kubernetes alone."""
+    publishers, networks = inventory.hosts(PUBLISHER), list(described.cluster_networks)
+    right = "left out: the first host of the DAG processors publishes, which has the DAG storage"
+    return [
+        *([Problem(f"groups['{PUBLISHER}']", publishers, right)] if publishers else []),
+        *([Problem("airflow_cluster_networks", networks, "left out: no pods come")] if networks else []),
+    ]
 
 
 def _outside(parent: str, groups: Iterable[str], inventory: Inventory) -> Iterator[Problem]:
@@ -265,6 +315,8 @@ PLATFORMS: dict[str, Platform] = {
         api_name=lambda _inventory, _hosts: API_NAME,
         entrance=lambda _inventory: None,
         publishers=lambda inventory, _readers: inventory.hosts(PUBLISHER),
+        delegates=lambda inventory: inventory.hosts(PUBLISHER),
+        servers=_in_cluster,
         hostname_callable=ITS_ADDRESS,
         has_addresses=True,
         has_hosts=False,

@@ -121,7 +121,8 @@ def _plan(described: Description, sources: Sequence[Source], inventory: Inventor
     named = teams.of(described, routing)
     team_of = {pool: team.name for team in named for pool in team.pools}
     components = _components(described, inventory, team_of)
-    nodes = placement.of(described).nodes(inventory)
+    platform = placement.of(described)
+    nodes = platform.nodes(inventory)
     api = _api(described, inventory, components)
     log_store = _log_store(described, inventory)
     dag_storage = _dag_storage(described, inventory, components)
@@ -133,6 +134,7 @@ def _plan(described: Description, sources: Sequence[Source], inventory: Inventor
         "longest_task": described.longest_task,
         "timeouts": timeouts.solve(described.longest_task, brokers.kind(described)),
         "nodes": nodes,
+        "delegate": platform.delegates(inventory)[0],
         "hosts": _hosts(inventory, nodes, components, dag_storage["publisher"]),
         "database": _database(described, inventory, components),
         "broker": broker,
@@ -232,7 +234,9 @@ def _database(described: Description, inventory: Inventory, components: list[dic
         "user": name,
         "results_user": results,
         "clients": [
-            {"name": host, "address": inventory.address(host), "users": allowed} for host, allowed in users.items()
+            *({"name": host, "address": inventory.address(host), "users": allowed} for host, allowed in users.items()),
+            # Nobody knows on which node, and so by which address, a pod of a component will be.
+            *({"name": "pods", "address": net, "users": [name, results]} for net in described.cluster_networks),
         ],
     }
 
@@ -243,6 +247,7 @@ def _dag_storage(described: Description, inventory: Inventory, components: list[
         "provider": described.dag_storage_provider,
         "path": described.dag_storage_path,
         "publisher": publishers[0],
+        "publishes_in_pod": placement.publishes_in_pod(described),
         "readers": _hosts_of(components, "dag-processor", "worker"),
         "sentinel": SENTINEL,
     }
@@ -311,6 +316,7 @@ def _api(described: Description, inventory: Inventory, components: list[dict[str
         "execution_url": f"{internal}/execution/",
         "port": described.api_port,
         "hosts": hosts,
+        "servers": platform.servers(described, inventory, hosts),
         "admin_user": described.admin_user,
         "users": teams.users(described),
     }

@@ -37,7 +37,12 @@ def with_replicas(variables: dict[str, Any], platform: str) -> dict[str, Any]:
 
 
 def on_kubernetes(variables: dict[str, Any]) -> dict[str, Any]:
-    return {**variables, "airflow_platform": "kubernetes", "airflow_api_url": "https://airflow.example.com"}
+    return {
+        **variables,
+        "airflow_platform": "kubernetes",
+        "airflow_api_url": "https://airflow.example.com",
+        "airflow_cluster_networks": ["10.244.0.0/16"],
+    }
 
 
 def publishing(inventory: Inventory, **groups: list[str]) -> Inventory:
@@ -84,8 +89,8 @@ def kubernetes(variables: dict[str, Any], inventory: Inventory) -> dict[str, Any
 
 
 def test_only_what_works_is_offered(variables: dict[str, Any], inventory: Inventory) -> None:
-    assert description.PLATFORMS == ("systemd", "swarm")
-    for platform in set(placement.PLATFORMS) - set(description.PLATFORMS):
+    assert description.PLATFORMS == ("systemd", "swarm", "kubernetes")
+    for platform in ("ecs", *(set(placement.PLATFORMS) - set(description.PLATFORMS))):
         _made, wrong = plan.make({**variables, "airflow_platform": platform}, inventory)
         assert [problem.variable for problem in wrong] == ["airflow_platform"]
 
@@ -230,6 +235,60 @@ def test_on_kubernetes_one_host_publishes(
     assert wrong == {"groups['airflow_publisher']": right}
 
 
+def test_on_kubernetes_the_publisher_makes_what_has_no_host(kubernetes: dict[str, Any], swarm: dict[str, Any]) -> None:
+    assert (kubernetes["delegate"], swarm["delegate"]) == ("publisher1", "node1")
+
+
+@pytest.mark.parametrize("platform", ["systemd", "swarm"])
+def test_elsewhere_a_reader_publishes_and_no_pod_comes(
+    variables: dict[str, Any], inventory: Inventory, platform: str
+) -> None:
+    described = {**variables, "airflow_platform": platform, "airflow_cluster_networks": ["10.244.0.0/16"]}
+    wrong = refused(described, Inventory({**inventory.groups, "airflow_publisher": ["publisher1"]}))
+    assert set(wrong) == {"groups['airflow_publisher']", "airflow_cluster_networks"}
+
+
+def test_on_kubernetes_the_database_lets_the_networks_of_pods_in(kubernetes: dict[str, Any]) -> None:
+    assert kubernetes["database"]["clients"] == [
+        {"name": "pods", "address": "10.244.0.0/16", "users": ["airflow_local", "airflow_local_results"]}
+    ]
+
+
+def test_on_kubernetes_a_database_of_ours_has_to_know_the_networks_of_pods(
+    variables: dict[str, Any], inventory: Inventory
+) -> None:
+    described = {**on_kubernetes(variables), "airflow_cluster_networks": []}
+    assert list(refused(described, publishing(inventory))) == ["airflow_cluster_networks"]
+
+
+@pytest.mark.parametrize("network", ["10.244.0.1/16", "10.244.0.0", "10.244.0.0/33", "pods", 10, None])
+def test_a_network_is_an_address_and_a_length(variables: dict[str, Any], inventory: Inventory, network: Any) -> None:
+    described = {**on_kubernetes(variables), "airflow_cluster_networks": [network]}
+    assert list(refused(described, publishing(inventory))) == ["airflow_cluster_networks[0]"]
+
+
+@pytest.mark.parametrize(
+    ("told", "url"),
+    [
+        ({}, "http://api-server:8080"),
+        ({"airflow_api_internal_url": "http://airflow.internal:8080"}, "http://airflow.internal:8080"),
+    ],
+)
+def test_a_pod_that_publishes_asks_the_service(
+    variables: dict[str, Any], inventory: Inventory, told: dict[str, str], url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(placement, "publishes_in_pod", lambda _described: True)
+    made = planned({**on_kubernetes(variables), **told}, publishing(inventory))
+    assert made["api"]["servers"] == [{"host": "the cluster", "url": url}]
+    assert made["dag_storage"]["publishes_in_pod"]
+
+
+def test_on_hosts_each_api_server_is_asked(planned: dict[str, Any], swarm: dict[str, Any]) -> None:
+    assert planned["api"]["servers"] == [{"host": "control1", "url": "http://10.0.0.13:8080"}]
+    assert swarm["api"]["servers"] == [{"host": "node1", "url": "http://10.0.0.21:8080"}]
+    assert not planned["dag_storage"]["publishes_in_pod"]
+
+
 def test_on_kubernetes_people_are_told_a_way_in(variables: dict[str, Any], inventory: Inventory) -> None:
     described = on_kubernetes(variables)
     made = planned(described, publishing(inventory))
@@ -238,6 +297,7 @@ def test_on_kubernetes_people_are_told_a_way_in(variables: dict[str, Any], inven
         "http://api-server:8080",
     )
     assert list(refused({**described, "airflow_api_url": None}, publishing(inventory))) == ["airflow_api_url"]
+    assert made["api"]["servers"] == [{"host": "the cluster", "url": "https://airflow.example.com"}]
     # Said once, and not again as missing.
     wrong = refused({**described, "airflow_api_url": "airflow"}, publishing(inventory))
     assert "pods alone" not in wrong["airflow_api_url"]

@@ -96,7 +96,11 @@ def rendered(
         hosts[f"airflow_workers_{pool['name']}"] = [f"worker{at}a", f"worker{at}b"]
     if platform == "kubernetes":
         hosts = {"airflow_publisher": ["publisher1"]}
-        told = {"airflow_api_url": "https://airflow.example.com", **told}
+        told = {
+            "airflow_api_url": "https://airflow.example.com",
+            "airflow_cluster_networks": ["10.244.0.0/16"],
+            **told,
+        }
     inventory = Inventory({**groups, **hosts}, {})
     planned, problems = plan.make(told, inventory, tuple(placement.PLATFORMS))
     assert planned is not None, problems

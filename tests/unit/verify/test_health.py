@@ -24,7 +24,7 @@ PLAN: dict[str, t.Any] = {
     "platform": "systemd",
     "airflow_version": "3.3.2",
     "hosts": [{"name": "control1", "address": "10.0.0.13"}],
-    "api": {"hosts": ["control1"], "port": 8080, "admin_user": "admin"},
+    "api": {"servers": [{"host": "control1", "url": "http://control1:8080"}], "port": 8080, "admin_user": "admin"},
     "broker": {"host": "10.0.0.11", "port": 5672},
     "components": [
         {"name": "api-server", "kind": "api-server", "pool": None, **on("control1")},
@@ -120,6 +120,11 @@ def test_advice_names_where_the_platform_keeps_what_components_print(seen: dict[
     assert only(PLAN, seen).advice == "look at `journalctl -u airflow-worker-ml` on worker3"
     swarm = {**PLAN, "platform": "swarm"}
     assert only(swarm, seen).advice == "look at `docker service logs airflow-local_worker-ml`"
+    kubernetes = {**PLAN, "platform": "kubernetes"}
+    assert only(kubernetes, seen).advice == (
+        "look at `kubectl logs --selector 'airstack.backbone/environment=local,airstack.backbone/component in (worker-ml)'`"
+        " in its namespace"
+    )
 
 
 def test_an_api_server_that_does_not_answer_is_the_only_finding(seen: dict[str, t.Any]) -> None:

@@ -76,7 +76,11 @@ def small_plan(port: int, tmp_path: pathlib.Path) -> dict[str, t.Any]:
         "platform": "systemd",
         "hosts": [{"name": "control1", "address": "127.0.0.1"}],
         "components": [{"name": "api-server", "kind": "api-server", "replicas": 1}],
-        "api": {"hosts": ["control1"], "port": port, "admin_user": "admin"},
+        "api": {
+            "servers": [{"host": "control1", "url": f"http://127.0.0.1:{port}"}],
+            "port": port,
+            "admin_user": "admin",
+        },
         "broker": {"host": "10.0.0.11", "port": 5672, "vhost": "airflow", "user": "airflow"},
         "dag_storage": {"path": str(tmp_path), "sentinel": ".airflow-dag-storage"},
         "pools": [{"name": "etl", "queues": ["etl"], "hosts": ["worker1"], "machines": ["worker1"]}],
@@ -134,7 +138,7 @@ def test_a_wrong_password_is_told_from_an_api_that_does_not_answer(plan: dict[st
 
 
 def test_an_api_that_does_not_answer_says_why(plan: dict[str, t.Any]) -> None:
-    plan["api"]["port"] = 1
+    plan["api"]["servers"][0]["url"] = "http://127.0.0.1:1"
     seen = look(plan)
     assert seen["apis"] == [{"host": "control1", "url": "http://127.0.0.1:1", "error": "Connection refused"}]
     assert seen["login"] is None

@@ -111,7 +111,12 @@ def render(
 ) -> Rendered:
     """The platform of a description. cluster: out of the components and their secret values."""
     inventory = Inventory({**GROUPS, **groups}, ADDRESSES)
-    told = {**variables, "airflow_platform": "kubernetes", "airflow_api_url": "https://airflow.example.com"}
+    told = {
+        **variables,
+        "airflow_platform": "kubernetes",
+        "airflow_api_url": "https://airflow.example.com",
+        "airflow_cluster_networks": ["10.244.0.0/16"],
+    }
     planned, problems = plan.make(told, inventory, tuple(placement.PLATFORMS))
     assert planned is not None, problems
     return render_plan(planned, endpoints_of(planned), cluster)
