@@ -13,6 +13,7 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.airstack.backbone.plugins.module_utils._model import components, credentials
 from ansible_collections.airstack.backbone.plugins.module_utils._model.problems import report
 from ansible_collections.airstack.backbone.plugins.module_utils._render.kubernetes import (
+    gate,
     manifests,
     naming,
     problems,
@@ -66,6 +67,16 @@ def service_manifests(
         raise AnsibleFilterError(report([*problems, *wrong]))
     made = services.steps(services.Service(**_plain(service)), settled, place, secrets["fernet_key"])
     return [asdict(step) for step in made]
+
+
+def dags_gate_step(plan: Mapping[str, Any], cluster: Mapping[str, Any], job: Mapping[str, Any]) -> dict[str, Any]:
+    """The step of manifests that judges releases of DAGs in a cluster, as those of component_manifests."""
+    told, found = reading.read(cluster, VARIABLE, MadeSecrets({}, ""))
+    if told is None:
+        raise AnsibleFilterError(report(found))
+    # Of the services' endpoints it needs none but where the releases are.
+    platform = Platform.of(plan, {"dag_storage": plan["dag_storage"]})
+    return asdict(gate.step(_plain(job), Target(platform, told)))
 
 
 def component_leftovers(
@@ -144,4 +155,5 @@ class FilterModule:
             "component_search": component_search,
             "component_waits": component_waits,
             "service_manifests": service_manifests,
+            "dags_gate_step": dags_gate_step,
         }

@@ -100,10 +100,10 @@ def clients(service: str) -> list[str]:
 def policies(components: Sequence[Component], target: Target) -> list[Manifest]:
     """A policy that lets nothing through to or from any pod of the platform's, and one of each component for its arrows."""
     drawn = arrows(components, target)
-    return [_default_deny(target), *(_policy(component, components, drawn, target) for component in components)]
+    return [default_deny(target), *(_policy(component, components, drawn, target) for component in components)]
 
 
-def _default_deny(target: Target) -> Manifest:
+def default_deny(target: Target) -> Manifest:
     spec = {
         "podSelector": {"matchLabels": naming.pruned(target.platform.environment)},
         "policyTypes": ["Ingress", "Egress"],
