@@ -118,19 +118,22 @@ def _policy(component: Component, components: Sequence[Component], drawn: Iterab
     sources = dict.fromkeys((kinds[each.source], each.port) for each in own if each.target == component["name"])
     targets = [arrow for arrow in own if arrow.source == component["name"]]
     near = dict.fromkeys((kinds[each.target], each.port) for each in targets if each.target in kinds)
+    ingress = [
+        *({"from": [pods_of(kind, target.platform.environment)], "ports": [_port(port)]} for kind, port in sources),
+        *_from_outside(component, target),
+    ]
+    egress = [
+        _to_dns(target),
+        *({"to": [pods_of(kind, target.platform.environment)], "ports": [_port(port)]} for kind, port in near),
+        *(_to_service(arrow, target) for arrow in targets if arrow.target not in kinds),
+        *_outlets(component, target),
+    ]
     spec = {
         "podSelector": {"matchLabels": naming.selector(component, target.platform)},
         "policyTypes": ["Ingress", "Egress"],
-        "ingress": [
-            *({"from": [pods_of(kind, target.platform.environment)], "ports": [_port(port)]} for kind, port in sources),
-            *_from_outside(component, target),
-        ],
-        "egress": [
-            _to_dns(target),
-            *({"to": [pods_of(kind, target.platform.environment)], "ports": [_port(port)]} for kind, port in near),
-            *(_to_service(arrow, target) for arrow in targets if arrow.target not in kinds),
-            *_outlets(component, target),
-        ],
+        # An API server keeps no empty list, so that one would differ for ever; the types say that nothing comes in.
+        **({"ingress": ingress} if ingress else {}),
+        "egress": egress,
     }
     return naming.manifest("networking.k8s.io/v1", "NetworkPolicy", naming.of(component), target, component, spec=spec)
 
