@@ -10,7 +10,9 @@ import uuid
 from pathlib import Path
 
 import pytest
-from celery.signals import worker_ready
+from celery import Celery
+from celery.signals import worker_init, worker_ready
+from celery.worker import WorkController
 
 from airflow_backbone import readiness
 
@@ -35,8 +37,22 @@ def test_a_health_check_finds_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert (tmp_path / "ready").exists()
 
 
+def test_a_worker_that_starts_does_not_consume_yet_whatever_one_before_it_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_BACKBONE_READY", str(tmp_path / "ready"))
+    app = Celery("restarted", broker="memory://", set_as_current=False)
+    app.conf.imports = [readiness.__name__]
+    for _time in range(2):
+        WorkController(app=app, pool="solo")
+        assert not (tmp_path / "ready").exists()
+        worker_ready.send(sender=None)
+        assert (tmp_path / "ready").exists()
+
+
 def test_where_nobody_is_to_be_told_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("NOTIFY_SOCKET", "AIRFLOW_BACKBONE_READY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.delattr(readiness, "socket")
-    assert all(not isinstance(answer, Exception) for _receiver, answer in worker_ready.send(sender=None))
+    told = [*worker_init.send(sender=None), *worker_ready.send(sender=None)]
+    assert all(not isinstance(answer, Exception) for _receiver, answer in told)

@@ -34,8 +34,7 @@ LIVENESS = {"periodSeconds": 30, "timeoutSeconds": 10, "failureThreshold": 4}
 READINESS = {"periodSeconds": 10, "timeoutSeconds": 10, "failureThreshold": 3}
 
 READY_FILE = f"{image.SCRATCH}/consumes"
-"""What a worker makes when it consumes its queues. It stays when the container is started anew in its pod, so that it tells
-of the pod's first start, which an update waits for."""
+"""What a worker makes when it consumes its queues, and removes when it starts: it outlives the container in its pod."""
 
 MONITOR = "/api/v2/monitor/health"
 

@@ -11,7 +11,7 @@ import os
 import socket
 from pathlib import Path
 
-from celery.signals import worker_ready
+from celery.signals import worker_init, worker_ready
 
 
 @worker_ready.connect
@@ -25,6 +25,14 @@ def tell_systemd(**_arguments: object) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as notification:
         notification.connect(address)
         notification.sendall(b"READY=1")
+
+
+@worker_init.connect
+def remove_file(**_arguments: object) -> None:
+    """Remove what a worker before this one made: where a pod's container starts anew, its files are still there."""
+    path = os.environ.get("AIRFLOW_BACKBONE_READY")
+    if path:
+        Path(path).unlink(missing_ok=True)
 
 
 @worker_ready.connect
