@@ -188,6 +188,28 @@ class Resources:
     limits: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Toleration:
+    """A taint of nodes on which pods may run nevertheless. Without a key any, without an effect each of its effects.
+
+    operator: Equal, to the value, or Exists, with any. seconds: for which a pod stays when NoExecute comes; None: always.
+    """
+
+    key: str | None = None
+    operator: str = "Equal"
+    value: str | None = None
+    effect: str | None = None
+    seconds: int | None = None
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """Where pods may run: on nodes with these labels, and on those with these taints besides."""
+
+    selector: Mapping[str, str] = field(default_factory=dict)
+    tolerations: Sequence[Toleration] = ()
+
+
 DNS = Peer(namespace={"kubernetes.io/metadata.name": "kube-system"}, pods={"k8s-app": "kube-dns"})
 
 USER = 50000
@@ -196,7 +218,8 @@ USER = 50000
 
 @dataclass(frozen=True)
 class Cluster:
-    """What a cluster is told. Resources, priority classes and outlets are by a component's name or, for all of a kind, by kind.
+    """What a cluster is told. Resources, nodes, priority classes and outlets are by a component's name or, for all of a kind, by
+    kind.
 
     image: by digest. creates_namespace: it is expected otherwise, since making one takes more than rights in it.
     user: that the pods run as; 0: the cluster decides. scaling, annotations (of the service account, through which a
@@ -216,6 +239,7 @@ class Cluster:
     scaling: Mapping[str, Scaling] = field(default_factory=dict)
     has_keda: bool = False
     resources: Mapping[str, Resources] = field(default_factory=dict)
+    nodes: Mapping[str, Nodes] = field(default_factory=dict)
     priority_classes: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     dns: Peer = DNS

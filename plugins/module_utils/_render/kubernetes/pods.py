@@ -14,7 +14,7 @@ from typing import Any
 from .. import configuration as shared
 from .. import image
 from . import configuration, naming, probes, secrets
-from .cluster import Cluster, Component, Resources, Target, of_component
+from .cluster import Cluster, Component, Nodes, Resources, Target, Toleration, of_component
 
 CONTAINER = "airflow"
 MACHINE = "AIRFLOW_MACHINE"
@@ -90,6 +90,7 @@ def spec(component: Component, target: Target) -> dict[str, Any]:
         **({"imagePullSecrets": pull} if pull else {}),
         "terminationGracePeriodSeconds": component["stop_timeout"],
         "securityContext": security(cluster.user, cluster.dags.groups if component["sources"] else ()),
+        **_nodes(component, cluster),
         **({} if component["once"] else {"topologySpreadConstraints": _spread(component, target)}),
         **({"initContainers": first} if first else {}),
         "containers": [_container(component, target)],
@@ -114,6 +115,26 @@ def _spread(component: Component, target: Target) -> list[dict[str, Any]]:
         {"maxSkew": 1, "topologyKey": key, "whenUnsatisfiable": "ScheduleAnyway", "labelSelector": found}
         for key in SPREAD
     ]
+
+
+def _nodes(component: Component, cluster: Cluster) -> dict[str, Any]:
+    told = of_component(cluster.nodes, component) or Nodes()
+    tolerations = [_toleration(each) for each in told.tolerations]
+    return {
+        **({"nodeSelector": dict(told.selector)} if told.selector else {}),
+        **({"tolerations": tolerations} if tolerations else {}),
+    }
+
+
+def _toleration(told: Toleration) -> dict[str, Any]:
+    said = {
+        "key": told.key,
+        "operator": told.operator,
+        "value": told.value,
+        "effect": told.effect,
+        "tolerationSeconds": told.seconds,
+    }
+    return {name: value for name, value in said.items() if value is not None}
 
 
 def _container(component: Component, target: Target) -> dict[str, Any]:

@@ -23,6 +23,7 @@ def of(components: Sequence[Component], target: Target, where: str) -> list[Prob
         *_image(cluster),
         *_strangers(components, cluster),
         *_scaling(components, cluster),
+        *_tolerations(cluster),
         *_script(components, target),
         *_missing_secrets(components, target),
     ]
@@ -46,6 +47,7 @@ def _strangers(components: Sequence[Component], cluster: Cluster) -> Iterator[Pr
         "scaling": [component["name"] for component in components if not component["once"]],
         "annotations": names,
         "resources": list(either),
+        "nodes": list(either),
         "priority_classes": list(either),
         "outlets": list(either),
         "reach": ("database", "broker", "log_store"),
@@ -64,6 +66,19 @@ def _scaling(components: Sequence[Component], cluster: Cluster) -> Iterator[Prob
             yield Problem(f"scaling.{name}.least", told.least, f"{least} or more")
         if told.most < max(told.least, 1):
             yield Problem(f"scaling.{name}.most", told.most, f"{max(told.least, 1)} or more")
+
+
+def _tolerations(cluster: Cluster) -> Iterator[Problem]:
+    """What no API server takes (k8s.io/kubernetes, pkg/apis/core/validation)."""
+    for name, told in cluster.nodes.items():
+        for at, each in enumerate(told.tolerations):
+            where = f"nodes.{name}.tolerations[{at}]"
+            if each.key is None and each.operator != "Exists":
+                yield Problem(f"{where}.operator", each.operator, "Exists, since no key says what shall be equal")
+            if each.operator == "Exists" and each.value:
+                yield Problem(f"{where}.value", each.value, "left out, or with the operator Equal")
+            if each.seconds is not None and each.effect != "NoExecute":
+                yield Problem(f"{where}.seconds", each.seconds, "left out, or with the effect NoExecute")
 
 
 def _script(components: Sequence[Component], target: Target) -> Iterator[Problem]:

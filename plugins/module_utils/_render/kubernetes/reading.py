@@ -19,6 +19,7 @@ from . import cluster, services
 from .cluster import Cluster, MadeSecrets
 
 _SEGMENT = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+_WORD = r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?"
 
 label = matching(_SEGMENT, "a name of lower-case letters, digits and hyphens, up to 63 characters")
 name = matching(rf"(?=.{{1,253}}\Z){_SEGMENT}(\.{_SEGMENT})*", "a name of lower-case letters, digits, hyphens and dots")
@@ -35,6 +36,13 @@ address = matching(
 )
 mode = matching("ReadOnlyMany|ReadWriteMany", "ReadOnlyMany, or ReadWriteMany where a class gives no such")
 store = matching("SecretStore|ClusterSecretStore", "SecretStore or ClusterSecretStore")
+label_key = matching(
+    rf"((?=.{{1,253}}/){_SEGMENT}(\.{_SEGMENT})*/)?{_WORD}",
+    "a label's or a taint's key, such as example.com/accelerator",
+)
+label_value = matching(rf"({_WORD})?", "a label's or a taint's value in quotes, up to 63 letters, digits, . _ and -")
+operator = matching("Equal|Exists", "Equal, to a value, or Exists, with any")
+effect = matching("NoSchedule|PreferNoSchedule|NoExecute", "NoSchedule, PreferNoSchedule or NoExecute")
 empty_or_name = matching(rf"|{_SEGMENT}(\.{_SEGMENT})*", "a storage class; empty for a volume of none")
 
 port = whole_number(1, 65535)
@@ -144,6 +152,16 @@ def _secrets(values: MadeSecrets) -> Field:
     )
 
 
+toleration = made(
+    cluster.Toleration,
+    {
+        "key": Entry(label_key),
+        "operator": Entry(operator),
+        "value": Entry(label_value),
+        "effect": Entry(effect),
+        "seconds": Entry(whole_number(0, 2**31 - 1)),
+    },
+)
 _count = whole_number(0, 10000)
 
 ENTRIES: dict[str, Entry] = {
@@ -174,6 +192,15 @@ ENTRIES: dict[str, Entry] = {
             made(
                 cluster.Resources,
                 {"requests": Entry(mapping(text, quantity)), "limits": Entry(mapping(text, quantity))},
+            ),
+        )
+    ),
+    "nodes": Entry(
+        mapping(
+            text,
+            made(
+                cluster.Nodes,
+                {"selector": Entry(mapping(label_key, label_value)), "tolerations": Entry(listing(toleration))},
             ),
         )
     ),

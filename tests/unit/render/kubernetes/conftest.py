@@ -30,6 +30,7 @@ from ansible_collections.airstack.backbone.plugins.module_utils._render.kubernet
     Ingress,
     MadeSecrets,
     NewClaim,
+    Nodes,
     Outlet,
     Peer,
     Platform,
@@ -37,6 +38,7 @@ from ansible_collections.airstack.backbone.plugins.module_utils._render.kubernet
     Route,
     Scaling,
     Target,
+    Toleration,
 )
 
 IMAGE = "registry.example.com/data/airflow@sha256:" + "0123456789abcdef" * 4
@@ -166,6 +168,16 @@ def full(_components: Any, _values: dict[str, dict[str, str]]) -> Cluster:
         },
         has_keda=True,
         resources={"worker": Resources({"cpu": "2", "memory": "4Gi"}, {"memory": "8Gi"})},
+        nodes={
+            "worker": Nodes({"example.com/purpose": "airflow"}),
+            "worker-ml": Nodes(
+                {"example.com/accelerator": "gpu"},
+                [
+                    Toleration("example.com/gpu", "Exists", effect="NoSchedule"),
+                    Toleration("example.com/spot", value="true", effect="NoExecute", seconds=120),
+                ],
+            ),
+        },
         priority_classes={"scheduler": "airflow-control", "worker-ml": "airflow-batch"},
         annotations={"worker-etl": {"eks.amazonaws.com/role-arn": "arn:aws:iam::123456789012:role/etl"}},
         reach={"log_store": [Peer(cidr="10.0.0.0/24")]},

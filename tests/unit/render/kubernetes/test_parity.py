@@ -101,6 +101,26 @@ def test_a_workers_stop_outlasts_the_longest_task(rendered: Rendered) -> None:
         assert spec["terminationGracePeriodSeconds"] > rendered.plan["longest_task"]
 
 
+def test_pods_run_on_the_nodes_that_the_cluster_is_told(variables: dict[str, Any]) -> None:
+    pods = {name: pod["spec"] for name, pod in PLATFORMS["full"](variables).pods().items()}
+    assert {name: pod["nodeSelector"] for name, pod in pods.items() if "nodeSelector" in pod} == {
+        "worker-etl": {"example.com/purpose": "airflow"},
+        "worker-ml": {"example.com/accelerator": "gpu"},
+    }
+    assert {name: pod["tolerations"] for name, pod in pods.items() if "tolerations" in pod} == {
+        "worker-ml": [
+            {"key": "example.com/gpu", "operator": "Exists", "effect": "NoSchedule"},
+            {
+                "key": "example.com/spot",
+                "operator": "Equal",
+                "value": "true",
+                "effect": "NoExecute",
+                "tolerationSeconds": 120,
+            },
+        ]
+    }
+
+
 def looks(rendered: Rendered, component: str) -> dict[str, Any]:
     found = container(rendered, component)
     return {kind: found[f"{kind}Probe"] for kind in ("startup", "liveness", "readiness") if f"{kind}Probe" in found}

@@ -14,10 +14,12 @@ from ansible_collections.airstack.backbone.plugins.module_utils._render.kubernet
 from ansible_collections.airstack.backbone.plugins.module_utils._render.kubernetes.cluster import (
     Cluster,
     ExistingSecrets,
+    Nodes,
     Outlet,
     Peer,
     Resources,
     Scaling,
+    Toleration,
 )
 from ansible_collections.airstack.backbone.tests.unit.render.kubernetes.conftest import (
     PLATFORMS,
@@ -60,6 +62,19 @@ def test_what_works_has_no_problems(rendered: Rendered) -> None:
         ({"reach": {"redis": [Peer(pods={})]}}, {"reach.redis": "one of database, broker, log_store"}),
         ({"annotations": {"worker": {}}}, {"annotations.worker": f"one of setup, {COMPONENTS}"}),
         ({"resources": {"worker": Resources()}}, {}),
+        ({"nodes": {"worker-gpu": Nodes()}}, {"nodes.worker-gpu": f"one of setup, {COMPONENTS}, worker"}),
+        ({"nodes": {"worker": Nodes(tolerations=[Toleration(operator="Exists")])}}, {}),
+        (
+            {"nodes": {"worker": Nodes(tolerations=[Toleration("gpu", "Exists"), Toleration(value="a", seconds=1)])}},
+            {
+                "nodes.worker.tolerations[1].operator": "Exists, since no key says what shall be equal",
+                "nodes.worker.tolerations[1].seconds": "left out, or with the effect NoExecute",
+            },
+        ),
+        (
+            {"nodes": {"worker": Nodes(tolerations=[Toleration("gpu", "Exists", "a100")])}},
+            {"nodes.worker.tolerations[0].value": "left out, or with the operator Equal"},
+        ),
         (
             {"priority_classes": {"workers": "high"}},
             {"priority_classes.workers": f"one of setup, {COMPONENTS}, worker"},

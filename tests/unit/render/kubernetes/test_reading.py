@@ -71,6 +71,16 @@ FULL = {
     },
     "has_keda": True,
     "resources": {"worker": {"requests": {"cpu": "2", "memory": "4Gi"}, "limits": {"memory": "8Gi"}}},
+    "nodes": {
+        "worker": {"selector": {"example.com/purpose": "airflow"}},
+        "worker-ml": {
+            "selector": {"example.com/accelerator": "gpu"},
+            "tolerations": [
+                {"key": "example.com/gpu", "operator": "Exists", "effect": "NoSchedule"},
+                {"key": "example.com/spot", "value": "true", "effect": "NoExecute", "seconds": "120"},
+            ],
+        },
+    },
     "priority_classes": {"scheduler": "airflow-control", "worker-ml": "airflow-batch"},
     "annotations": {"worker-etl": {"eks.amazonaws.com/role-arn": "arn:aws:iam::123456789012:role/etl"}},
     "reach": {"log_store": [{"cidr": "10.0.0.0/24"}]},
@@ -141,6 +151,20 @@ WRONG: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     "a network": (
         {"reach": {"database": [{"cidr": "10.0.0.1"}]}},
         {"reach.database[0].cidr": "a network's address, such as 10.0.0.0/24"},
+    ),
+    "a label": (
+        {"nodes": {"worker": {"selector": {"accelerator": True, "of/two/parts": "x"}}}},
+        {
+            "nodes.worker.selector.accelerator": "a label's or a taint's value in quotes, up to 63 letters, digits, . _ and -",
+            "a key of kubernetes.nodes.worker.selector": "a label's or a taint's key, such as example.com/accelerator",
+        },
+    ),
+    "a taint": (
+        {"nodes": {"worker": {"tolerations": [{"key": "gpu", "operator": "Is", "effect": "NoRun"}]}}},
+        {
+            "nodes.worker.tolerations[0].operator": "Equal, to a value, or Exists, with any",
+            "nodes.worker.tolerations[0].effect": "NoSchedule, PreferNoSchedule or NoExecute",
+        },
     ),
     "a store": (
         {"secrets": {"external": {"store": "vault", "kind": "Vault"}}},
