@@ -273,11 +273,7 @@ def service(component: Component, place: Place) -> str:
 def _limits(component: Component) -> Entries:
     """What its processes may take together. Nothing is promised here: a host's components are all there are on it."""
     limits = component["resources"].get("limits", {})
-    quota = (
-        [("CPUQuota", f"{resources.cpus(limits['cpu']) * 100:f}".rstrip("0").rstrip(".") + "%")]
-        if "cpu" in limits
-        else []
-    )
+    quota = [("CPUQuota", f"{(resources.cpus(limits['cpu']) * 100).normalize():f}%")] if "cpu" in limits else []
     return [*quota, *([("MemoryMax", str(resources.octets(limits["memory"])))] if "memory" in limits else [])]
 
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 import configparser
 import json
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from typing import Any
 
+from ansible_collections.airstack.backbone.plugins.module_utils._model import resources
 from ansible_collections.airstack.backbone.plugins.module_utils._render import image
 from ansible_collections.airstack.backbone.tests.unit.render.renderings import Rendered, Running, Seen
 
@@ -43,6 +45,22 @@ EVERYWHERE = {"AIRFLOW_CONFIG", "AIRFLOW_HOME", "HOME", "PYTHONUNBUFFERED", *ima
 """Those that are the same on all of them, with the image's."""
 
 
+LISTENERS = {
+    "api-server": ("triggerer", "worker"),
+    "dag-processor": ("api-server",),
+    "triggerer": ("api-server",),
+    "worker": ("api-server",),
+}
+"""Which kinds of component each one calls: workers report what tasks do, and the UI has the logs of those who keep some."""
+
+TALKERS = set(LISTENERS)
+
+SERVICES = {"database": {"sql_alchemy_conn", "result_backend"}, "broker": {"broker_url"}}
+"""With which credentials a component calls a service."""
+
+LOG_STORE = "AIRFLOW_CONN_AIRFLOW_LOGS"
+
+
 def lost(platform: str, given: Rendered, seen: Seen) -> list[str]:
     """Everything that is lost, each with its component before it."""
     names = [component["name"] for component in given.model]
@@ -70,6 +88,8 @@ def _of_component(
         yield from _secrets(component, given, each)
         yield from _sources(component, given, each)
         yield from _times(component, each)
+        yield from _resources(component, each)
+        yield from _ways(component, given, each)
         yield from _process(platform, component, each)
 
 
@@ -200,6 +220,35 @@ def _times(component: Mapping[str, Any], running: Running) -> Iterator[str]:
     least = component["start_timeout"]
     if running.start is None or not least <= running.start <= least + START_SLACK:
         yield f"start timeout is {running.start} and not {least}"
+
+
+def _resources(component: Mapping[str, Any], running: Running) -> Iterator[str]:
+    """What is said; a platform may promise something of its own where nothing is."""
+    numbers = {"cpu": resources.cpus, "memory": lambda text: Decimal(resources.octets(text))}
+    said = {
+        part: {kind: numbers[kind](text) for kind, text in component["resources"].get(part, {}).items()}
+        for part in ("requests", "limits")
+    }
+    yield from _is("limits", running.limits, said["limits"])
+    if running.requests is not None:
+        yield from _is("requests", {kind: running.requests.get(kind) for kind in said["requests"]}, said["requests"])
+
+
+def _ways(component: Mapping[str, Any], given: Rendered, running: Running) -> Iterator[str]:
+    """To whom a component has to have a way, and from whom it is kept: who talks to nobody, and who listens to nobody."""
+    if running.reaches is None:
+        return
+    kind = component["kind"]
+    talks = {each["name"] for each in given.model if each["kind"] in LISTENERS.get(kind, ())}
+    services = {name for name, credentials in SERVICES.items() if credentials.intersection(component["credentials"])}
+    if LOG_STORE in component["environment"]:
+        services.add("log_store")
+    for name in sorted((talks | services) - running.reaches):
+        yield f"does not reach {name}"
+    others = {each["name"] for each in given.model if not (kind in TALKERS and each["kind"] in TALKERS)}
+    for name in sorted(running.reaches & others):
+        yield f"reaches {name}"
+    yield from _is("port for people", running.entrance, component["port"] if kind == "api-server" else None)
 
 
 def _process(platform: str, component: Mapping[str, Any], running: Running) -> Iterator[str]:

@@ -40,6 +40,12 @@ NAMED = {
     "the lock on rights": "worker-etl: rights that it is kept from is",
     "that tasks get no signal": "worker-etl: a signal for the main process alone is False",
     "that it tells when it consumes": "worker-etl: telling that it consumes is False",
+    "what it may take": "worker-etl: limits is",
+    "what it is promised": "worker-etl: requests is",
+    "its way to others": "worker-etl: does not reach api-server",
+    "its way to a service": "worker-etl: does not reach broker",
+    "that it is kept from others": "scheduler: reaches worker-etl",
+    "the port for people": "api-server: port for people is None",
     "the order": "worker: starts no later than scheduler",
 }
 """What is lost, and how it is named."""
@@ -110,6 +116,7 @@ SYSTEMD: dict[str, Mutation] = {
     "where it may run": _without_file("/airflow-worker-etl.service", hosts=1),
     "its user": _unit(r"^User=.*\n"),
     "the lock on rights": _unit(r"^NoNewPrivileges=.*\n"),
+    "what it may take": _unit(r"^MemoryMax=.*\n"),
     "that tasks get no signal": _unit("^KillMode=mixed$", "KillMode=control-group"),
     "that it tells when it consumes": _unit("^Type=notify$", "Type=exec"),
 }
@@ -127,6 +134,11 @@ def _of_service(name: str, change: Callable[[dict[str, Any], dict[str, Any]], An
 
 def _worker(change: Callable[[dict[str, Any]], Any]) -> Mutation:
     return _of_service("worker-etl", lambda _spec, container: change(container))
+
+
+def _networks(name: str, *networks: str) -> Mutation:
+    targets = [{"Target": f"airflow-local_{network}"} for network in networks]
+    return _of_service(name, lambda spec, _container: spec["TaskTemplate"].update(Networks=targets))
 
 
 def _config(pattern: str, text: str = "") -> Mutation:
@@ -205,6 +217,16 @@ SWARM: dict[str, Mutation] = {
     "where it may run": _of_service("worker-etl", lambda spec, _container: spec["TaskTemplate"].update(Placement={})),
     "its user": _worker(lambda container: container.pop("User")),
     "the lock on rights": _worker(lambda container: container.pop("Privileges")),
+    "what it may take": _of_service(
+        "worker-etl", lambda spec, _container: spec["TaskTemplate"]["Resources"].pop("Limits")
+    ),
+    "what it is promised": _of_service(
+        "worker-etl", lambda spec, _container: spec["TaskTemplate"]["Resources"].pop("Reservations")
+    ),
+    "its way to others": _networks("worker-etl", "data"),
+    "its way to a service": _networks("worker-etl", "control"),
+    "that it is kept from others": _networks("scheduler", "control", "data"),
+    "the port for people": _of_service("api-server", lambda spec, _container: spec["EndpointSpec"].pop("Ports")),
     "that tasks get no signal": _worker(lambda container: container.update(Init=True)),
     "that it tells when it consumes": _worker(
         lambda container: _drop(container["Env"], lambda each: each.startswith("AIRFLOW_BACKBONE_READY="))
@@ -275,6 +297,38 @@ def _workers_first(made: Made) -> None:
     made.insert(0, workers)
 
 
+def _policy(name: str, change: Callable[[dict[str, Any]], Any]) -> Mutation:
+    def mutate(made: Made) -> None:
+        [policy] = [
+            each
+            for step in made
+            for each in step
+            if each["kind"] == "NetworkPolicy" and each["metadata"]["name"] == name
+        ]
+        change(policy["spec"])
+
+    return mutate
+
+
+def _to(port: int) -> Callable[[dict[str, Any]], bool]:
+    return lambda rule: port in [each["port"] for each in rule["ports"]]
+
+
+def _lets_all(*names: str) -> Mutation:
+    """Policies of these components that let everything through."""
+
+    def mutate(made: Made) -> None:
+        for name in names:
+            _policy(name, lambda spec: spec.update(ingress=[{}], egress=[{}]))(made)
+
+    return mutate
+
+
+def _without_entrance(made: Made) -> None:
+    for step in made:
+        _drop(step, lambda each: each["kind"] == "Ingress")
+
+
 KUBERNETES: dict[str, Mutation] = {
     "a component": lambda made: (
         [
@@ -313,6 +367,12 @@ KUBERNETES: dict[str, Mutation] = {
     "a replica": _of_pod("worker-etl", lambda spec, _container: spec.update(replicas=1)),
     "its user": _whole_pod(lambda pod: pod["securityContext"].pop("runAsUser")),
     "the lock on rights": _pod(lambda container: container["securityContext"].pop("allowPrivilegeEscalation")),
+    "what it may take": _pod(lambda container: container["resources"].pop("limits")),
+    "what it is promised": _pod(lambda container: container["resources"]["requests"].update(memory="1Gi")),
+    "its way to others": _policy("worker-etl", lambda spec: _drop(spec["egress"], _to(8080))),
+    "its way to a service": _policy("worker-etl", lambda spec: _drop(spec["egress"], _to(5672))),
+    "that it is kept from others": _lets_all("scheduler", "worker-etl"),
+    "the port for people": _without_entrance,
     "that tasks get no signal": _pod(lambda container: container.update(command=["sh"])),
     "that it tells when it consumes": _pod(
         lambda container: _drop(container["env"], lambda each: each["name"] == "AIRFLOW_BACKBONE_READY")
@@ -323,8 +383,15 @@ KUBERNETES: dict[str, Mutation] = {
 MUTATIONS = {"systemd": SYSTEMD, "swarm": SWARM, "kubernetes": KUBERNETES}
 
 ELSEWHERE = {
-    "systemd": {"the order"},
+    "systemd": {
+        "the order",
+        "what it is promised",
+        "its way to others",
+        "its way to a service",
+        "that it is kept from others",
+        "the port for people",
+    },
     "kubernetes": {"where it may run"},
 }
-"""What a rendering cannot lose: it does not say it. Steps on hosts are made of what was seen there (_render.rollout), and
-a cluster chooses among its nodes."""
+"""What a rendering cannot lose: it does not say it. Steps on hosts are made of what was seen there (_render.rollout),
+nobody is promised anything there, and hosts' own firewalls say who reaches whom; a cluster chooses among its nodes."""

@@ -10,6 +10,7 @@ import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from ansible_collections.airstack.backbone.plugins.filter.components import component_files, component_units
@@ -19,16 +20,23 @@ from ansible_collections.airstack.backbone.plugins.module_utils._model import (
     dns,
     placement,
     plan,
+    resources,
 )
 from ansible_collections.airstack.backbone.plugins.module_utils._model.inventory import Inventory
 from ansible_collections.airstack.backbone.plugins.module_utils._render import image, rollout, swarm
-from ansible_collections.airstack.backbone.plugins.module_utils._render.kubernetes import manifests, probes
-from ansible_collections.airstack.backbone.plugins.module_utils._render.kubernetes.cluster import Cluster, Platform
+from ansible_collections.airstack.backbone.plugins.module_utils._render.kubernetes import manifests, network, probes
+from ansible_collections.airstack.backbone.plugins.module_utils._render.kubernetes.cluster import (
+    Cluster,
+    Platform,
+    Target,
+)
 from ansible_collections.airstack.backbone.tests.unit.render.kubernetes.conftest import IMAGE, KEY, endpoints_of, small
+from ansible_collections.airstack.backbone.tests.unit.render.kubernetes.test_network import lets, selects
 
 CORE = "/opt/airflow/core/3.3.2-0123456789ab"
 READY = "AIRFLOW_BACKBONE_READY"
 SECOND = 10**9
+SERVICES = ("database", "broker", "log_store")
 
 
 @dataclass(frozen=True)
@@ -50,7 +58,9 @@ class Running:
     sources: whether it is read-only, by path, of all that it sees of the DAG storage. writable: folders.
     user: that it runs as. start, stop: seconds. health: as the model writes it.
     tells_ready: whether it says by itself when it consumes its queues. is_signalled_alone: whether a signal goes to the main
-    process and not to the tasks. rights: what it is kept from. wave: its place in the order of an update.
+    process and not to the tasks. rights: what it is kept from. requests, limits: CPUs and bytes; requests is None where
+    nothing is promised. reaches: the components and services to which its way is open; None where hosts' own firewalls say that.
+    entrance: its port to which people are let in. wave: its place in the order of an update.
     version: what is otherwise when the platform starts it anew.
     """
 
@@ -69,6 +79,10 @@ class Running:
     tells_ready: bool
     is_signalled_alone: bool
     rights: set[str]
+    requests: dict[str, Decimal] | None
+    limits: dict[str, Decimal]
+    reaches: set[str] | None
+    entrance: int | None
     wave: int
     version: Any
 
@@ -237,9 +251,20 @@ class _Unit:
                 }.items()
                 if self.values(key) == [value]
             },
+            requests=None,
+            limits=self.limits(),
+            reaches=None,
+            entrance=None,
             wave=wave,
             version=version,
         )
+
+    def limits(self) -> dict[str, Decimal]:
+        quota, memory = self.value("CPUQuota"), self.value("MemoryMax")
+        return {
+            **({"cpu": Decimal(quota.rstrip("%")) / 100} if quota else {}),
+            **({"memory": Decimal(memory)} if memory else {}),
+        }
 
     def command(self, variables: Mapping[str, str]) -> list[str]:
         words = _words(self.value("ExecStart") or "")
@@ -340,9 +365,33 @@ def _service(service: Mapping[str, Any], stack: Mapping[str, Any]) -> Running:
             }.items()
             if holds
         },
+        requests=_counted(task, "Reservations"),
+        limits=_counted(task, "Limits"),
+        reaches=_reached(task, stack),
+        entrance=next((port["TargetPort"] for port in spec.get("EndpointSpec", {}).get("Ports", ())), None),
         wave=service["wave"],
         version=spec,
     )
+
+
+def _counted(task: Mapping[str, Any], part: str) -> dict[str, Decimal]:
+    """What the Engine counts, as everybody else does."""
+    told = task.get("Resources", {}).get(part, {})
+    units = {"NanoCPUs": ("cpu", SECOND), "MemoryBytes": ("memory", 1)}
+    return {units[key][0]: Decimal(value) / units[key][1] for key, value in told.items()}
+
+
+def _reached(task: Mapping[str, Any], stack: Mapping[str, Any]) -> set[str]:
+    """Whoever is on a network of its own, and all services where one of them leads outside."""
+    own = {each["Target"] for each in task["Networks"]}
+    inner = {network["Name"] for network in stack["networks"] if network["Internal"]}
+    names = {
+        each["spec"]["Name"].removeprefix(f"{stack['name']}_")
+        for each in stack["services"]
+        for network in each["spec"]["TaskTemplate"]["Networks"]
+        if network["Target"] in own & inner
+    }
+    return {*names, *(SERVICES if own - inner else ())}
 
 
 def _nodes(placed: Mapping[str, Any], stack: Mapping[str, Any]) -> list[str]:
@@ -382,13 +431,15 @@ def _look(test: list[str]) -> dict[str, Any]:
 def _on_kubernetes(given: Rendered) -> Seen:
     made = [manifest for step in given.made for manifest in step]
     names = {dns.label(each["name"]): each["name"] for each in given.model}
+    platform = Platform.of(given.plan, endpoints_of(given.plan))
+    services = network.services(Target(platform, small(given.model, given.values)))
     found: Seen = {}
     for wave, step in enumerate(given.made):
         for each in step:
             if each["kind"] in ("Deployment", "StatefulSet", "Job"):
                 label = each["metadata"]["labels"]["airstack.backbone/component"]
                 found.setdefault(names.get(label, label), []).append(
-                    _Pod(each, made, given.plan["dag_storage"]["path"]).running(wave)
+                    _Pod(each, made, given.plan["dag_storage"]["path"], names, services).running(wave)
                 )
     return found
 
@@ -400,6 +451,8 @@ class _Pod:
     workload: Mapping[str, Any]
     made: list[Mapping[str, Any]]
     storage: str
+    names: Mapping[str, str]
+    services: Mapping[str, list[tuple[str, int]]]
 
     def content(self, kind: str, name: str) -> Mapping[str, str]:
         return next(
@@ -450,6 +503,10 @@ class _Pod:
                 }.items()
                 if holds
             },
+            requests=self.amounts(container, "requests"),
+            limits=self.amounts(container, "limits"),
+            reaches=self.reached(),
+            entrance=self.entrance(),
             wave=wave,
             version=(self.workload["metadata"]["name"], spec["template"]),
         )
@@ -482,12 +539,62 @@ class _Pod:
         whole = f"{self.storage}/{mount.get('subPath', '')}".rstrip("/")
         return whole if whole == mount["mountPath"] else f"{whole} at {mount['mountPath']}"
 
+    def amounts(self, container: Mapping[str, Any], part: str) -> dict[str, Decimal]:
+        told = container["resources"].get(part, {})
+        numbers = {"cpu": resources.cpus, "memory": lambda text: Decimal(resources.octets(text))}
+        return {kind: numbers[kind](text) for kind, text in told.items()}
+
+    def of_kind(self, *kinds: str) -> list[Mapping[str, Any]]:
+        return [each for each in self.made if each["kind"] in kinds]
+
+    def reached(self) -> set[str]:
+        """Components at the ports of their containers, and services at their hosts' ports, as policies let through."""
+        policies = self.of_kind("NetworkPolicy")
+        own = self.workload["spec"]["template"]["metadata"]["labels"]
+        found = set()
+        for other in self.of_kind("Deployment", "StatefulSet", "Job"):
+            template = other["spec"]["template"]
+            labels = template["metadata"]["labels"]
+            [container] = template["spec"]["containers"]
+            ports = [port["containerPort"] for port in container.get("ports", ())]
+            for port in ports:
+                if lets(policies, "Egress", own, labels, port) and lets(policies, "Ingress", labels, own, port):
+                    found.add(self.names[labels["airstack.backbone/component"]])
+        rules = [
+            rule
+            for policy in policies
+            if selects(policy["spec"]["podSelector"], own)
+            for rule in policy["spec"].get("egress", ())
+        ]
+        for service, places in self.services.items():
+            if all(any(_leads_to(rule, host, port) for rule in rules) for host, port in places):
+                found.add(service)
+        return found
+
+    def entrance(self) -> int | None:
+        """Where an Ingress leads: the Service's port, and behind it the pods' own."""
+        labels = self.workload["spec"]["template"]["metadata"]["labels"]
+        for ingress in self.of_kind("Ingress"):
+            backend = ingress["spec"]["rules"][0]["http"]["paths"][0]["backend"]["service"]
+            for service in self.of_kind("Service"):
+                is_meant = service["metadata"]["name"] == backend["name"]
+                if is_meant and selects({"matchLabels": service["spec"]["selector"]}, labels):
+                    ports = {port["port"]: port["targetPort"] for port in service["spec"]["ports"]}
+                    return ports.get(backend["port"]["number"])
+        return None
+
     def start(self, container: Mapping[str, Any]) -> int | None:
         probe = container.get("startupProbe")
         if probe:
             return int(probe["periodSeconds"] * probe["failureThreshold"])
         delay = container.get("livenessProbe", {}).get("initialDelaySeconds")
         return delay or self.workload["spec"].get("activeDeadlineSeconds")
+
+
+def _leads_to(rule: Mapping[str, Any], host: str, port: int) -> bool:
+    """Whether a rule lets through to a host outside. Where hosts are names, it may be any."""
+    blocks = [peer["ipBlock"]["cidr"] for peer in rule["to"] if "ipBlock" in peer] if "to" in rule else [f"{host}/32"]
+    return f"{host}/32" in blocks and port in [each["port"] for each in rule.get("ports", ())]
 
 
 def _expanded(text: str, variables: Mapping[str, str]) -> str:

@@ -68,8 +68,18 @@ SETTINGS = {
     }
 }
 
+RESOURCES = {
+    "airflow_resources": {
+        "worker": {"requests": {"cpu": "500m", "memory": "2Gi"}, "limits": {"memory": "4G"}},
+        "worker-etl": {"requests": {"memory": "3Gi"}, "limits": {"cpu": "1.5", "memory": "6Gi"}},
+        "scheduler": {"limits": {"cpu": 2}},
+        "setup": {"requests": {"cpu": "0.1"}},
+    }
+}
+
 DESCRIPTIONS: dict[str, tuple[dict[str, Any], dict[str, list[str]]]] = {
     "two pools": ({}, SERVICES),
+    "resources": (RESOURCES, SERVICES),
     "settings of the user's": (SETTINGS, SERVICES),
     "sources that share queues": (MANY, SERVICES),
     "teams with users": (TEAMS, SERVICES),
@@ -187,7 +197,7 @@ LOSSES = [(platform, loss) for platform, mutations in MUTATIONS.items() for loss
 
 @pytest.mark.parametrize(("platform", "loss"), LOSSES)
 def test_what_a_rendering_loses_is_named(platform: str, loss: str, variables: dict[str, Any]) -> None:
-    whole = rendered(platform, variables, SERVICES)
+    whole = rendered(platform, {**variables, **RESOURCES}, SERVICES)
     made = deepcopy(whole.made)
     MUTATIONS[platform][loss](made)
     found = lost(platform, whole, seen(platform, replace(whole, made=made)))

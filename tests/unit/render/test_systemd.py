@@ -80,11 +80,16 @@ def test_a_unit_loads_just_the_credentials_that_its_configuration_reads(
         assert set(re.findall(r"/run/credentials/[^\s\"]+", text)) == loaded
 
 
-def test_a_component_takes_no_more_than_its_limits(planned: Any, endpoints: Any, secrets: Any) -> None:
-    told = {"worker-etl": {"requests": {"cpu": "1"}, "limits": {"cpu": "1500m", "memory": "4Gi"}}}
+@pytest.mark.parametrize(
+    ("cpu", "quota"), [("1500m", "150%"), ("2", "200%"), ("10", "1000%"), ("0.5", "50%"), ("5m", "0.5%")]
+)
+def test_a_component_takes_no_more_than_its_limits(
+    planned: Any, endpoints: Any, secrets: Any, cpu: str, quota: str
+) -> None:
+    told = {"worker-etl": {"requests": {"cpu": "1"}, "limits": {"cpu": cpu, "memory": "4Gi"}}}
     made = component_files({**planned, "resources": told}, endpoints, "worker-etl1", CORE, secrets, 30)
     (unit,) = units(made).values()
-    assert (values(unit, "CPUQuota"), values(unit, "MemoryMax")) == (["150%"], [str(4 * 2**30)])
+    assert (values(unit, "CPUQuota"), values(unit, "MemoryMax")) == ([quota], [str(4 * 2**30)])
 
 
 def test_a_worker_sees_the_sources_of_its_pool_and_no_others(file_sets: dict[str, FileSet]) -> None:
