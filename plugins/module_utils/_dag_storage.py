@@ -18,7 +18,7 @@ import stat
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,14 +47,24 @@ class Sentinel:
 
 @dataclass(frozen=True)
 class Ownership:
-    """Of a directory: user and group by number, and mode bits."""
+    """Of a directory: user and group by number, and mode bits. Without a user or group: whoever makes it."""
 
-    uid: int
-    gid: int
+    uid: int | None
+    gid: int | None
     mode: int
 
     def __str__(self) -> str:
-        return f"directory {_user(self.uid)}:{_group(self.gid)} {self.mode:04o}"
+        uid = os.geteuid() if self.uid is None else self.uid
+        gid = os.getegid() if self.gid is None else self.gid
+        return f"directory {_user(uid)}:{_group(gid)} {self.mode:04o}"
+
+    def of(self, found: Ownership) -> Ownership:
+        """What a directory shall be that is there. Where no user is wanted, another one's is his to change."""
+        if self.uid is None and found.uid != os.geteuid():
+            return found
+        uid = found.uid if self.uid is None else self.uid
+        gid = found.gid if self.gid is None else self.gid
+        return replace(self, uid=uid, gid=gid)
 
 
 @dataclass(frozen=True)
@@ -90,7 +100,10 @@ class Changes:
     def difference(self, layout: Layout) -> dict[str, Any]:
         """Ansible's diff: every path that changes, with its owner and mode."""
         before = {str(path): str(ownership) for path, ownership in self.directories.items() if ownership}
-        after = {str(path): str(layout.ownership) for path in self.directories}
+        after = {
+            str(path): str(layout.ownership.of(ownership) if ownership else layout.ownership)
+            for path, ownership in self.directories.items()
+        }
         if self.sentinel:
             after[str(layout.path / layout.sentinel)] = f"sentinel of {self.sentinel.environment}"
         return {"before": before, "after": after}
@@ -109,9 +122,10 @@ def layout(parameters: Mapping[str, Any], *, is_check: bool) -> Layout:
         raise StorageError(f"no path of a directory: {parameters['path']!r}")
     if_missing = -1 if is_check else None
     try:
+        owner, group = parameters["owner"], parameters["group"]
         ownership = Ownership(
-            user_number(parameters["owner"], if_missing),
-            group_number(parameters["group"], if_missing),
+            user_number(owner, if_missing) if owner else None,
+            group_number(group, if_missing) if group else None,
             mode_bits("mode", parameters["mode"], _MODE),
         )
     except OwnershipError as error:
@@ -164,7 +178,7 @@ def _compare_directory(path: Path, layout: Layout, changes: Changes) -> None:
     found = Ownership(status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode))
     if not stat.S_ISDIR(status.st_mode):
         changes.problems.append(f"{path} is no directory; move it away")
-    elif found != layout.ownership:
+    elif found != layout.ownership.of(found):
         changes.directories[path] = found
 
 
@@ -187,8 +201,8 @@ def apply(layout: Layout, changes: Changes) -> None:
             changes.sentinel, changes.id = _write_sentinel(layout, changes.sentinel)
     except OSError as error:
         raise StorageError(
-            f"{error.filename or layout.path}: {error.strerror}. The publisher needs {layout.path} writable for root; on a"
-            " share that maps root to nobody, name the owner of its files."
+            f"{error.filename or layout.path}: {error.strerror}. The publisher needs {layout.path} writable for"
+            f" {_user(os.geteuid())}; on a share that maps root to nobody, name the owner of its files."
         ) from error
 
 
@@ -210,7 +224,10 @@ def _opened(path: Path, root: int | None = None) -> Iterator[int]:
 
 
 def _own(descriptor: int, ownership: Ownership) -> None:
-    os.fchown(descriptor, ownership.uid, ownership.gid)
+    unchanged = -1
+    uid = unchanged if ownership.uid is None else ownership.uid
+    gid = unchanged if ownership.gid is None else ownership.gid
+    os.fchown(descriptor, uid, gid)
     os.fchmod(descriptor, ownership.mode)
 
 

@@ -35,11 +35,13 @@ options:
     type: str
     default: .airflow-dag-storage
   owner:
-    description: The user, by name or number, who owns the directories, and so may publish.
+    description:
+      - The user, by name or number, who owns the directories, and so may publish.
+      - When empty, the one that the module runs as owns what it makes, and directories of others stay as they are.
     type: str
     default: root
   group:
-    description: The directories' group, by name or number.
+    description: The directories' group, by name or number. When empty, each keeps its own.
     type: str
     default: root
   mode:

@@ -290,3 +290,24 @@ def test_a_path_that_cannot_be_is_refused(tmp_path: Path, run_module: Any) -> No
     path = f"{tmp_path}\0b"
     assert "no path of a directory" in run_module(dag_storage.main, **{**arguments(tmp_path), "path": path})["msg"]
     assert "is not there" in run_module(dag_storage_info.main, path=path, environment="local")["problems"][0]
+
+
+def test_without_an_owner_what_others_own_stays_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_module: Any
+) -> None:
+    tmp_path.chmod(0o2775)
+    (tmp_path / "etl").mkdir(mode=0o700)
+    (tmp_path / "etl").chmod(0o700)
+    real = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: real + 1)
+    result = run_module(dag_storage.main, **arguments(tmp_path, owner="", group=""))
+    assert [mode(path) for path in (tmp_path, tmp_path / "etl", tmp_path / "ml")] == [0o2775, 0o700, 0o755]
+    assert list(result["diff"]["before"]) == []
+
+    monkeypatch.setattr(os, "geteuid", lambda: real)
+    checked = run_module(dag_storage.main, check=True, **arguments(tmp_path, owner="", group=""))
+    assert list(checked["diff"]["before"]) == [str(tmp_path), str(tmp_path / "etl")]
+    corrected = run_module(dag_storage.main, **arguments(tmp_path, owner="", group=""))
+    assert corrected["diff"] == checked["diff"]
+    assert [mode(path) for path in (tmp_path, tmp_path / "etl")] == [0o755, 0o755]
+    assert not run_module(dag_storage.main, **arguments(tmp_path, owner="", group=""))["changed"]
