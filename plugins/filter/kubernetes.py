@@ -28,6 +28,9 @@ from ansible_collections.airstack.backbone.plugins.module_utils._render.kubernet
     Target,
 )
 
+CLUSTER = "airflow_components_kubernetes"
+"""The variable that says what a cluster is told."""
+
 VARIABLE = "cluster"
 """What messages call the argument that holds what the cluster is told."""
 
@@ -61,12 +64,24 @@ def service_manifests(
     secrets: Mapping[str, str],
 ) -> list[dict[str, Any]]:
     """Steps of manifests of a service of the platform's in the cluster, in the order of their application."""
-    place, problems = reading.read_place(cluster, "airflow_components_kubernetes", plan["environment"])
+    place, problems = reading.read_place(cluster, CLUSTER, plan["environment"])
     settled, wrong = reading.read_service(told, f"airflow_{service['purpose']}_kubernetes")
     if place is None or settled is None:
         raise AnsibleFilterError(report([*problems, *wrong]))
     made = services.steps(services.Service(**_plain(service)), settled, place, secrets["fernet_key"])
     return [asdict(step) for step in made]
+
+
+def publisher_manifests(plan: Mapping[str, Any], cluster: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """Steps of manifests of the pod that publishes DAGs and of the claim that it writes to, in the order of their application."""
+    told, found = reading.read(cluster, CLUSTER, MadeSecrets({}, ""))
+    # Of the services' endpoints it needs none but where the releases are.
+    platform = Platform.of(plan, {"dag_storage": plan["dag_storage"]})
+    if told is not None:
+        found = problems.of_publishing(Target(platform, told), CLUSTER)
+    if told is None or found:
+        raise AnsibleFilterError(report(found))
+    return [asdict(step) for step in manifests.publishing(platform, told)]
 
 
 def dags_gate_step(plan: Mapping[str, Any], cluster: Mapping[str, Any], job: Mapping[str, Any]) -> dict[str, Any]:
@@ -154,6 +169,7 @@ class FilterModule:
             "component_progress": component_progress,
             "component_search": component_search,
             "component_waits": component_waits,
+            "publisher_manifests": publisher_manifests,
             "service_manifests": service_manifests,
             "dags_gate_step": dags_gate_step,
         }

@@ -84,7 +84,7 @@ VARIABLES: dict[str, Entry] = {
     "airflow_broker_tls": Entry(flag, default=False),
     "airflow_broker_tls_certificate": Entry(_file),
     "airflow_broker_tls_ca": Entry(_file),
-    "airflow_dag_storage_provider": Entry(one_of("directory"), default="directory"),
+    "airflow_dag_storage_provider": Entry(one_of("directory", "persistent_volume"), default="directory"),
     "airflow_dag_storage_path": Entry(_storage, default="/srv/airflow/dags"),
     "airflow_log_store_provider": Entry(one_of("s3"), default="s3"),
     "airflow_log_store_bucket": Entry(_bucket),

@@ -97,9 +97,18 @@ def _placement_problems(described: Description, inventory: Inventory) -> list[Pr
         *databases.problems(described.database_provider, described.platform, inventory),
         *placement.of(described).problems(described, inventory),
         *brokers.problems(described, inventory),
+        *_clusterless(described),
         *_crowded_store(inventory),
         *_unreachable(inventory),
     ]
+
+
+def _clusterless(described: Description) -> list[Problem]:
+    """What only a cluster provides, on another platform."""
+    if described.platform == "kubernetes" or described.dag_storage_provider != placement.PERSISTENT_VOLUME:
+        return []
+    right = f"directory, which something else shares: {described.platform} has no volume claims"
+    return [Problem("airflow_dag_storage_provider", described.dag_storage_provider, right)]
 
 
 def _crowded_store(inventory: Inventory) -> list[Problem]:

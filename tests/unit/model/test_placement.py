@@ -336,3 +336,11 @@ def test_a_model_has_the_same_components_on_every_platform(
     here = components.model(request.getfixturevalue(platform), endpoints)
     there = components.model(planned, endpoints)
     assert [each["name"] for each in here] == [each["name"] for each in there]
+
+
+def test_volume_claims_are_a_clusters(variables: dict[str, Any], inventory: Inventory) -> None:
+    claimed = {**variables, "airflow_dag_storage_provider": "persistent_volume"}
+    assert refused(claimed, inventory) == {
+        "airflow_dag_storage_provider": "directory, which something else shares: systemd has no volume claims"
+    }
+    assert planned(on_kubernetes(claimed), publishing(inventory))["dag_storage"]["provider"] == "persistent_volume"

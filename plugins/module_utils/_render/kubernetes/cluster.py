@@ -14,6 +14,9 @@ Manifest = dict[str, Any]
 OLDEST = "1.28"
 """The oldest Kubernetes whose schemas every manifest keeps to."""
 
+PUBLISHER: Component = {"name": "publisher", "kind": "publisher", "pool": None, "resources": {}}
+"""The pod that DAGs are published from, as names, labels and what a cluster is told know it. It is no component of Airflow's."""
+
 CPU = 80
 """Per cent of what a pod requests: above it another one is started."""
 
@@ -23,6 +26,7 @@ class Platform:
     """environment, version (Airflow's), routing, api_port: as the plan has them. concurrency: of a pool's workers, by pool.
 
     endpoints: database, broker, dag_storage and log_store, as the services' roles give them.
+    has_publisher: whether DAGs are published from a pod, and not from a host that has the DAG storage otherwise.
     """
 
     environment: str
@@ -31,6 +35,7 @@ class Platform:
     api_port: int
     concurrency: Mapping[str, int]
     endpoints: Mapping[str, Any]
+    has_publisher: bool = False
 
     @classmethod
     def of(cls, plan: Mapping[str, Any], endpoints: Mapping[str, Any]) -> Platform:
@@ -42,6 +47,7 @@ class Platform:
             plan["api"]["port"],
             {pool["name"]: pool["concurrency"] for pool in plan["pools"]},
             endpoints,
+            plan["dag_storage"]["publishes_in_pod"],
         )
 
 
@@ -99,7 +105,7 @@ class NewClaim:
 
     storage_class: "" where a volume of no class is meant, None for the cluster's default class.
     volume: the name of the one volume that it shall have, of no class unless one is told.
-    access_mode: other than ReadOnlyMany where a class gives no such.
+    access_mode: other than ReadOnlyMany where a class gives no such, or a pod publishes.
     """
 
     name: str

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from . import configuration, entrance, naming, network, scaling, secrets, storage, workloads
+from . import configuration, entrance, naming, network, publisher, scaling, secrets, storage, workloads
 from .cluster import Cluster, Component, Manifest, Platform, Target
 
 WAVES = (("api-server",), ("scheduler", "dag-processor", "triggerer"), ("worker",))
@@ -39,6 +39,7 @@ def steps(components: Sequence[Component], platform: Platform, cluster: Cluster)
     target = Target(platform, cluster)
     once = [component for component in components if component["once"]]
     staying = [component for component in components if not component["once"]]
+    means, pod = (publisher.means(target), [publisher.workload(target)]) if platform.has_publisher else ([], [])
     first, *others = (Step(", ".join(kinds), "rolled_out", [*_wave(staying, kinds, target)]) for kinds in WAVES)
     made = [
         Step("namespace", "exists", _namespace(target)),
@@ -46,13 +47,25 @@ def steps(components: Sequence[Component], platform: Platform, cluster: Cluster)
         Step("network policies", "exists", network.policies(components, target)),
         Step("configuration", "exists", [*_configuration(components, target)]),
         Step("secrets", "ready", [*_secrets(components, target)]),
-        Step("DAG storage", "exists", storage.claim(target)),
+        Step("DAG storage", "exists", [*storage.claim(target), *means]),
         Step("database set-up", "complete", [workloads.job(component, target) for component in once]),
         Step("services", "exists", [made for each in staying for made in workloads.service(each, target)]),
+        Step("publisher", "exists", pod),
         first,
         # Before those that wait for their tasks: people shall not.
         Step("entrance", "exists", [made for each in staying for made in _entrance(each, target)]),
         *others,
+    ]
+    return [step for step in made if step.manifests]
+
+
+def publishing(platform: Platform, cluster: Cluster) -> list[Step]:
+    """The steps to a pod that DAGs are published from, before anything reads them. What they make is in the whole, too."""
+    target = Target(platform, cluster)
+    made = [
+        Step("namespace", "exists", _namespace(target)),
+        Step("DAG storage", "exists", [*storage.claim(target), *publisher.means(target)]),
+        Step("publisher", "rolled_out", [publisher.workload(target)]),
     ]
     return [step for step in made if step.manifests]
 

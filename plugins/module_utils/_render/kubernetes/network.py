@@ -16,10 +16,13 @@ from typing import Any
 from ..._model import components as model
 from ..._model import log_store
 from . import naming, probes
-from .cluster import Component, Manifest, Peer, Target, of_component
+from .cluster import PUBLISHER, Component, Manifest, Outlet, Peer, Target, of_component
 
 HTTPS = 443
 PORTS = {"http": 80, "https": HTTPS}
+
+SOURCES = (22, HTTPS)
+"""Where a publisher fetches from, by SSH and by HTTPS, where the cluster is not told where it may go."""
 
 _ADDRESS = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3}){3}")
 
@@ -78,6 +81,8 @@ def arrows(components: Sequence[Component], target: Target) -> list[Arrow]:
         for service in _services(component):
             ports = dict.fromkeys(port for _host, port in services(target)[service])
             found += [Arrow(name, service, port) for port in ports]
+    if target.platform.has_publisher:
+        found += [Arrow(PUBLISHER["name"], server["name"], server["port"]) for server in servers]
     return found
 
 
@@ -113,7 +118,7 @@ def default_deny(target: Target) -> Manifest:
 
 def _policy(component: Component, components: Sequence[Component], drawn: Iterable[Arrow], target: Target) -> Manifest:
     """Other components by their kind: a worker of a pool that is gone still has to report what its last tasks do."""
-    kinds = {each["name"]: each["kind"] for each in components}
+    kinds = {each["name"]: each["kind"] for each in (*components, PUBLISHER)}
     own = [arrow for arrow in drawn if component["name"] in (arrow.source, arrow.target)]
     sources = dict.fromkeys((kinds[each.source], each.port) for each in own if each.target == component["name"])
     targets = [arrow for arrow in own if arrow.source == component["name"]]
@@ -126,7 +131,7 @@ def _policy(component: Component, components: Sequence[Component], drawn: Iterab
         _to_dns(target),
         *({"to": [pods_of(kind, target.platform.environment)], "ports": [_port(port)]} for kind, port in near),
         *(_to_service(arrow, target) for arrow in targets if arrow.target not in kinds),
-        *_outlets(component, target),
+        *_outlets(of_component(target.cluster.outlets, component) or ()),
     ]
     spec = {
         "podSelector": {"matchLabels": naming.selector(component, target.platform)},
@@ -136,6 +141,21 @@ def _policy(component: Component, components: Sequence[Component], drawn: Iterab
         "egress": egress,
     }
     return naming.manifest("networking.k8s.io/v1", "NetworkPolicy", naming.of(component), target, component, spec=spec)
+
+
+def of_publisher(target: Target) -> Manifest:
+    """Nobody comes in but the cluster's own API, which a policy does not see. Out, to the API server and to the sources."""
+    told = PUBLISHER["name"] in target.cluster.outlets
+    spec = {
+        "podSelector": {"matchLabels": naming.selector(PUBLISHER, target.platform)},
+        "policyTypes": ["Ingress", "Egress"],
+        "egress": [
+            _to_dns(target),
+            {"to": [pods_of("api-server", target.platform.environment)], "ports": [_port(target.platform.api_port)]},
+            *_outlets(target.cluster.outlets[PUBLISHER["name"]] if told else [Outlet(ports=SOURCES)]),
+        ],
+    }
+    return naming.manifest("networking.k8s.io/v1", "NetworkPolicy", naming.of(PUBLISHER), target, PUBLISHER, spec=spec)
 
 
 def _from_outside(component: Component, target: Target) -> list[dict[str, Any]]:
@@ -165,13 +185,13 @@ def _to_dns(target: Target) -> dict[str, Any]:
     return {"to": [_peer(target.cluster.dns)], "ports": [_port(port, "UDP"), _port(port)]}
 
 
-def _outlets(component: Component, target: Target) -> list[dict[str, Any]]:
+def _outlets(outlets: Sequence[Outlet]) -> list[dict[str, Any]]:
     return [
         {
             **({"to": [_peer(peer) for peer in outlet.peers]} if outlet.peers else {}),
             **({"ports": [_port(port) for port in outlet.ports]} if outlet.ports else {}),
         }
-        for outlet in of_component(target.cluster.outlets, component) or ()
+        for outlet in outlets
     ]
 
 

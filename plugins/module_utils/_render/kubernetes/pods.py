@@ -33,9 +33,10 @@ REQUESTS: dict[str, dict[str, str]] = {
     "triggerer": {"cpu": "100m", "memory": "384Mi"},
     "worker": {"cpu": "500m", "memory": "1Gi"},
     "setup": {"cpu": "200m", "memory": "512Mi"},
+    "publisher": {"cpu": "100m", "memory": "256Mi"},
 }
 """What a pod of a kind requests where nothing is said: above what it takes when idle (287, 283, 187, 250, and of a worker
-of four slots 415 MB, measured). What tasks take, their authors know."""
+of four slots 415 MB, measured). What tasks take, their authors know. A publisher is idle but for the modules of a run."""
 
 LITTLE = {"cpu": "10m", "memory": "32Mi"}
 """What a container requests that only looks or copies."""
@@ -60,6 +61,14 @@ LOOK = (
 )
 """Looks for the sentinel and for the sources in its arguments. What fails is tried again, and mounted again before."""
 
+ACCOUNTS = "accounts"
+ACCOUNTS_VOLUME = {"name": ACCOUNTS, "emptyDir": IN_MEMORY}
+ACCOUNTS_MOUNT = {"name": ACCOUNTS, "mountPath": "/etc/passwd", "subPath": ACCOUNTS, "readOnly": True}
+"""The list of users of a container whose own has to have a name (name_yourself)."""
+
+NAME_YOURSELF = 'printf "%s:x:%s:%s::%s:/bin/sh\\n" "$1" "$(id -u)" "$(id -g)" "$2" > "$3"'
+"""Gives the user a name, which no image has for any number."""
+
 COPY = "install --mode=0600 "
 
 _REPLACED = re.compile(r"\$(?=[$(])")
@@ -76,25 +85,31 @@ def template(component: Component, target: Target) -> dict[str, Any]:
 
 def spec(component: Component, target: Target) -> dict[str, Any]:
     """The pod itself."""
-    cluster = target.cluster
-    priority = of_component(cluster.priority_classes, component)
-    pull = [{"name": name} for name in cluster.pull_secrets]
-    first = [*_look_for_dags(component, target), *_copy_credentials(component, target)]
+    before = [*_look_for_dags(component, target), *_copy_credentials(component, target)]
     return {
         **({"restartPolicy": "Never"} if component["once"] else {}),
+        **common(component, target.cluster),
+        "terminationGracePeriodSeconds": component["stop_timeout"],
+        "securityContext": security(target.cluster.user, target.cluster.dags.groups if component["sources"] else ()),
+        **({} if component["once"] else {"topologySpreadConstraints": _spread(component, target)}),
+        **({"initContainers": before} if before else {}),
+        "containers": [_container(component, target)],
+        "volumes": _volumes(component, target),
+    }
+
+
+def common(component: Component, cluster: Cluster) -> dict[str, Any]:
+    """What every pod has: an identity of its own without a token of the cluster, and what its nodes need to take it."""
+    priority = of_component(cluster.priority_classes, component)
+    pull = [{"name": name} for name in cluster.pull_secrets]
+    return {
         "serviceAccountName": naming.of(component),
         "automountServiceAccountToken": False,
         # Variables of every Service of the namespace, whose names begin with anything.
         "enableServiceLinks": False,
         **({"priorityClassName": priority} if priority else {}),
         **({"imagePullSecrets": pull} if pull else {}),
-        "terminationGracePeriodSeconds": component["stop_timeout"],
-        "securityContext": security(cluster.user, cluster.dags.groups if component["sources"] else ()),
         **_nodes(component, cluster),
-        **({} if component["once"] else {"topologySpreadConstraints": _spread(component, target)}),
-        **({"initContainers": first} if first else {}),
-        "containers": [_container(component, target)],
-        "volumes": _volumes(component, target),
     }
 
 
@@ -106,6 +121,7 @@ def security(user: int, groups: Sequence[int] = ()) -> dict[str, Any]:
 
 
 def container_security() -> dict[str, Any]:
+    """Of every container: no right that its user has not, and an image that nobody writes to."""
     return {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}, "readOnlyRootFilesystem": True}
 
 
@@ -148,13 +164,13 @@ def _container(component: Component, target: Target) -> dict[str, Any]:
         "env": environment(component),
         **({"ports": [{"name": "http", "containerPort": port, "protocol": "TCP"}]} if port else {}),
         **probes.of(component, target),
-        "resources": _resources(component, target.cluster),
+        "resources": resources(component, target.cluster),
         "securityContext": container_security(),
         "volumeMounts": _mounts(component, target),
     }
 
 
-def _resources(component: Component, cluster: Cluster) -> dict[str, Any]:
+def resources(component: Component, cluster: Cluster) -> dict[str, Any]:
     """What the description says, and before it what the cluster is told for itself."""
     said, told = component["resources"], of_component(cluster.resources, component) or Resources()
     requests = {**REQUESTS[component["kind"]], **said.get("requests", {}), **told.requests}
@@ -237,7 +253,7 @@ def _look_for_dags(component: Component, target: Target) -> list[dict[str, Any]]
     if not mounts:
         return []
     paths = [mount["mountPath"] for mount in mounts]
-    return [_first("look-for-dags", ["/bin/sh", "-c", LOOK, "look", *paths], mounts, target)]
+    return [_before("look-for-dags", ["/bin/sh", "-c", LOOK, "look", *paths], mounts, target)]
 
 
 def _copy_credentials(component: Component, target: Target) -> list[dict[str, Any]]:
@@ -248,14 +264,25 @@ def _copy_credentials(component: Component, target: Target) -> list[dict[str, An
     places = configuration.places(component)
     steps = [f"{COPY}{places.credential(credential)} {places.copy(credential)}" for credential in copied]
     mounts = [*_credentials_mount(component), *_copies_mount(component)]
-    return [_first("copy-credentials", ["/bin/sh", "-c", " && ".join(steps)], mounts, target)]
+    return [_before("copy-credentials", ["/bin/sh", "-c", " && ".join(steps)], mounts, target)]
 
 
-def _first(name: str, command: Sequence[str], mounts: Sequence[dict[str, Any]], target: Target) -> dict[str, Any]:
+def _before(name: str, command: Sequence[str], mounts: Sequence[dict[str, Any]], target: Target) -> dict[str, Any]:
     """A container that runs to its end before the component starts."""
+    return _first(name, target.cluster.image, command, mounts)
+
+
+def name_yourself(account: str, image_name: str) -> dict[str, Any]:
+    """A container before others, whose user has that name then (ACCOUNTS_MOUNT). Not every program runs for one without."""
+    words = [NAME_YOURSELF, "name", account, image.SCRATCH, f"/{ACCOUNTS}/{ACCOUNTS}"]
+    mount = {"name": ACCOUNTS, "mountPath": f"/{ACCOUNTS}"}
+    return _first("name-yourself", image_name, ["/bin/sh", "-c", *words], [mount])
+
+
+def _first(name: str, image_name: str, command: Sequence[str], mounts: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {
         "name": name,
-        "image": target.cluster.image,
+        "image": image_name,
         "imagePullPolicy": "IfNotPresent",
         "command": [literal(word) for word in command],
         "resources": {"requests": dict(LITTLE)},

@@ -5,13 +5,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from ..._model.placement import API_NAME
 from ..._model.problems import Problem
 from . import scaling, secrets
-from .cluster import Cluster, Component, ExistingSecrets, Target
+from .cluster import PUBLISHER, Cluster, Component, ExistingSecrets, NewClaim, Target
 
 IMAGE = re.compile(r"[^\s@]+@sha256:[0-9a-f]{64}")
 
@@ -20,15 +20,28 @@ def of(components: Sequence[Component], target: Target, where: str) -> list[Prob
     """Everything that the cluster is told and that cannot work. where: the variable that holds it."""
     cluster = target.cluster
     told = [
-        *_image(cluster),
-        *_strangers(components, cluster),
+        *_storage(target),
+        *_strangers(components, target),
         *_scaling(components, cluster),
         *_tolerations(cluster),
         *_script(components, target),
         *_missing_secrets(components, target),
     ]
-    placed = [replace(problem, variable=f"{where}.{problem.variable}") for problem in told]
-    return [*placed, *_detour(components, target)]
+    return [*_placed(told, where), *_detour(components, target)]
+
+
+def of_publishing(target: Target, where: str) -> list[Problem]:
+    """The same for the pod that publishes, before anything else is there."""
+    return _placed(_storage(target), where)
+
+
+def _placed(found: Iterable[Problem], where: str) -> list[Problem]:
+    return [replace(problem, variable=f"{where}.{problem.variable}") for problem in found]
+
+
+def _storage(target: Target) -> Iterator[Problem]:
+    yield from _image(target.cluster)
+    yield from _claim(target)
 
 
 def _image(cluster: Cluster) -> Iterator[Problem]:
@@ -38,9 +51,19 @@ def _image(cluster: Cluster) -> Iterator[Problem]:
         )
 
 
-def _strangers(components: Sequence[Component], cluster: Cluster) -> Iterator[Problem]:
+def _claim(target: Target) -> Iterator[Problem]:
+    """A claim that no pod could write to, where one publishes."""
+    claim = target.cluster.dags
+    if target.platform.has_publisher and isinstance(claim, NewClaim) and claim.access_mode == "ReadOnlyMany":
+        right = "ReadWriteMany, or ReadWriteOnce where there is one node: a pod publishes into it"
+        yield Problem("dags.new.access_mode", claim.access_mode, right)
+
+
+def _strangers(components: Sequence[Component], target: Target) -> Iterator[Problem]:
     """Names of components and kinds that the platform does not have."""
-    names = [component["name"] for component in components]
+    cluster = target.cluster
+    publisher = [PUBLISHER["name"]] if target.platform.has_publisher else []
+    names = [*(component["name"] for component in components), *publisher]
     kinds = [component["kind"] for component in components]
     either = dict.fromkeys([*names, *kinds])
     known: dict[str, Sequence[str]] = {

@@ -34,7 +34,10 @@ address = matching(
     r"[0-9]{1,3}(\.[0-9]{1,3}){3}/([0-9]|[12][0-9]|3[0-2])|[0-9a-fA-F:]+/[0-9]{1,3}",
     "a network's address, such as 10.0.0.0/24",
 )
-mode = matching("ReadOnlyMany|ReadWriteMany", "ReadOnlyMany, or ReadWriteMany where a class gives no such")
+mode = matching(
+    "ReadOnlyMany|ReadWriteMany|ReadWriteOnce",
+    "ReadOnlyMany, ReadWriteMany where a class gives no such or a pod publishes, or ReadWriteOnce where there is one node",
+)
 store = matching("SecretStore|ClusterSecretStore", "SecretStore or ClusterSecretStore")
 label_key = matching(
     rf"((?=.{{1,253}}/){_SEGMENT}(\.{_SEGMENT})*/)?{_WORD}",

@@ -26,12 +26,6 @@ FILES = "/etc/airstack"
 SECRETS = "/run/secrets/airstack"
 DATA = "/var/lib/airstack"
 
-ACCOUNTS = "accounts"
-NAME_YOURSELF = 'printf "%s:x:%s:%s::%s:/bin/sh\\n" "$1" "$(id -u)" "$(id -g)" "$2" > "$3"'
-"""Gives the user a name, which no image has for any number. PostgreSQL asks for it."""
-
-PASSWD = "/etc/passwd"
-
 REQUESTS = {"cpu": "100m", "memory": "256Mi"}
 """What a service's pod requests where nothing is said."""
 
@@ -178,22 +172,9 @@ def _pod(service: Service, told: Told, place: Place) -> dict[str, Any]:
         **({"imagePullSecrets": pull} if pull else {}),
         "terminationGracePeriodSeconds": service.stop,
         "securityContext": {**pods.security(place.user), **group},
-        "initContainers": [_name_yourself(service, told)],
+        "initContainers": [pods.name_yourself(service.account, told.image)],
         "containers": [_container(service, told)],
         "volumes": _volumes(service, told),
-    }
-
-
-def _name_yourself(service: Service, told: Told) -> dict[str, Any]:
-    words = [NAME_YOURSELF, "name", service.account, image.SCRATCH, f"/{ACCOUNTS}/{ACCOUNTS}"]
-    return {
-        "name": "name-yourself",
-        "image": told.image,
-        "imagePullPolicy": "IfNotPresent",
-        "command": ["/bin/sh", "-c", *map(pods.literal, words)],
-        "resources": {"requests": dict(pods.LITTLE)},
-        "securityContext": pods.container_security(),
-        "volumeMounts": [{"name": ACCOUNTS, "mountPath": f"/{ACCOUNTS}"}],
     }
 
 
@@ -224,7 +205,7 @@ def _container(service: Service, told: Told) -> dict[str, Any]:
             {"name": "scratch", "mountPath": image.SCRATCH},
             {"name": "files", "mountPath": FILES, "readOnly": True},
             *([{"name": "secrets", "mountPath": SECRETS, "readOnly": True}] if service.secrets else []),
-            {"name": ACCOUNTS, "mountPath": PASSWD, "subPath": ACCOUNTS, "readOnly": True},
+            dict(pods.ACCOUNTS_MOUNT),
         ],
     }
 
@@ -236,5 +217,5 @@ def _volumes(service: Service, told: Told) -> list[dict[str, Any]]:
         {"name": "scratch", "emptyDir": {}},
         {"name": "files", "configMap": {"name": service.name, "defaultMode": pods.FOR_ALL}},
         *([{"name": "secrets", "secret": secrets}] if service.secrets else []),
-        {"name": ACCOUNTS, "emptyDir": pods.IN_MEMORY},
+        dict(pods.ACCOUNTS_VOLUME),
     ]

@@ -22,6 +22,7 @@ from ansible_collections.airstack.backbone.plugins.module_utils._model import (
 from ansible_collections.airstack.backbone.plugins.module_utils._model.inventory import Inventory
 from ansible_collections.airstack.backbone.plugins.module_utils._render.kubernetes import manifests
 from ansible_collections.airstack.backbone.plugins.module_utils._render.kubernetes.cluster import (
+    PUBLISHER,
     Cluster,
     ExistingClaim,
     ExistingSecrets,
@@ -71,9 +72,9 @@ class Rendered:
         return [manifest for manifest in self.manifests if manifest["kind"] in kinds]
 
     def pods(self) -> dict[str, dict[str, Any]]:
-        """The pod templates by component."""
+        """The pod templates by component, and that of the publisher."""
         workloads = self.of_kind("Deployment", "StatefulSet", "Job")
-        by_label = {dns.label(each["name"]): each["name"] for each in self.components}
+        by_label = {dns.label(each["name"]): each["name"] for each in (*self.components, PUBLISHER)}
         return {
             by_label[workload["metadata"]["labels"]["airstack.backbone/component"]]: workload["spec"]["template"]
             for workload in workloads
@@ -202,6 +203,21 @@ def with_roles(components: Any, _values: dict[str, dict[str, str]]) -> Cluster:
     )
 
 
+def with_publisher(_components: Any, values: dict[str, dict[str, str]]) -> Cluster:
+    """A cluster where DAGs are published from a pod."""
+    return Cluster(
+        namespace="airflow-local",
+        image=IMAGE,
+        secrets=MadeSecrets(values, KEY),
+        dags=NewClaim(
+            "dags", "10Gi", storage_class="standard", access_mode="ReadWriteMany", path="airflow", groups=[3000]
+        ),
+        pull_secrets=["registry"],
+        entrance=Ingress("airflow.example.com", "airflow-tls"),
+        outlets={"publisher": [Outlet([Peer(cidr="192.0.2.0/24")], [22])]},
+    )
+
+
 RABBITMQ_TLS = {
     "airflow_broker_tls": True,
     "airflow_broker_tls_certificate": "/pki/broker.pem",
@@ -234,7 +250,16 @@ def _with_roles(variables: dict[str, Any]) -> Rendered:
     return render({**variables, **SQS}, {"airflow_broker": [], "airflow_object_store": []}, with_roles)
 
 
-PLATFORMS: dict[str, Callable[[dict[str, Any]], Rendered]] = {"small": _small, "full": _full, "roles": _with_roles}
+def _with_publisher(variables: dict[str, Any]) -> Rendered:
+    return render({**variables, "airflow_dag_storage_provider": "persistent_volume"}, {}, with_publisher)
+
+
+PLATFORMS: dict[str, Callable[[dict[str, Any]], Rendered]] = {
+    "small": _small,
+    "full": _full,
+    "roles": _with_roles,
+    "publisher": _with_publisher,
+}
 
 
 @pytest.fixture(name="rendered", params=PLATFORMS)

@@ -26,6 +26,7 @@ SHOWN: dict[str, tuple[str, ...] | None] = {
     "small": None,
     "full": ("namespace", "network policies", "secrets", "DAG storage", "api-server", "worker", "entrance"),
     "roles": ("worker", "entrance"),
+    "publisher": ("DAG storage", "publisher"),
 }
 """The steps of each platform that have a golden file: of the first one all, of the others what they have of their own."""
 

@@ -75,6 +75,7 @@ def expected(rendered: Rendered) -> set[tuple[str, str, int]]:
     """What components have to say to each other, said once more: by what they are, and not by their settings."""
     kinds = {each["name"]: each["kind"] for each in rendered.components}
     asking = [name for name, kind in kinds.items() if kind in ("worker", "dag-processor", "triggerer")]
+    asking += [name for name in rendered.pods() if name == "publisher"]
     serving = {"worker": 8793, "triggerer": 8794}
     return {(name, "api-server", API_PORT) for name in asking} | {
         ("api-server", name, serving[kind]) for name, kind in kinds.items() if kind in serving
