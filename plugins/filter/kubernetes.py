@@ -75,8 +75,8 @@ def service_manifests(
 def publisher_manifests(plan: Mapping[str, Any], cluster: Mapping[str, Any] | None) -> list[dict[str, Any]]:
     """Steps of manifests of the pod that publishes DAGs and of the claim that it writes to, in the order of their application."""
     told, found = reading.read(cluster, CLUSTER, MadeSecrets({}, ""))
-    # Of the services' endpoints it needs none but where the releases are.
-    platform = Platform.of(plan, {"dag_storage": plan["dag_storage"]})
+    # Of the services' endpoints it needs these alone, and of these what the plan says already.
+    platform = Platform.of(plan, {name: plan[name] for name in ("dag_storage", "log_store")})
     if told is not None:
         found = problems.of_publishing(Target(platform, told), CLUSTER)
     if told is None or found:

@@ -67,7 +67,8 @@ def _services(plan: Mapping[str, Any]) -> list[dict[str, Any]]:
     listed = [] if database["service"] else listed
     for unit, data, nodes in _broker(plan["broker"]):
         listed += [("broker", node["address"], node["port"], unit, data) for node in nodes]
-    if store := plan["log_store"]["object_store"]:
+    store = plan["log_store"]["object_store"]
+    if store and not store["service"]:
         listed.append(("object store", store["address"], store["port"], "swift-proxy.service", "/srv/node"))
     return [
         {"purpose": f"the {name}", "address": address, "port": port, "units": [unit], "data": data}

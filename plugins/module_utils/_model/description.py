@@ -86,6 +86,7 @@ VARIABLES: dict[str, Entry] = {
     "airflow_broker_tls_ca": Entry(_file),
     "airflow_dag_storage_provider": Entry(one_of("directory", "persistent_volume"), default="directory"),
     "airflow_dag_storage_path": Entry(_storage, default="/srv/airflow/dags"),
+    "airflow_object_store_provider": Entry(one_of("swift", "kubernetes"), default="swift"),
     "airflow_log_store_provider": Entry(one_of("s3"), default="s3"),
     "airflow_log_store_bucket": Entry(_bucket),
     "airflow_log_store_endpoint_url": Entry(names.url),
@@ -156,6 +157,7 @@ class Description:
     broker_tls_ca: str | None
     dag_storage_provider: str
     dag_storage_path: str
+    object_store_provider: str
     log_store_provider: str
     log_store_bucket: str | None
     log_store_endpoint_url: str | None

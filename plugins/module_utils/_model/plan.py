@@ -17,6 +17,7 @@ from . import (
     databases,
     demands,
     description,
+    object_stores,
     placement,
     resources,
     secrets,
@@ -37,7 +38,7 @@ SENTINEL = ".airflow-dag-storage"
 ADDRESS = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 """An IPv4 address or a host name (RFC 1123), not an IPv6 address, whose form differs from place to place."""
 
-SERVICE_GROUPS = (databases.GROUP, brokers.GROUP, "airflow_object_store")
+SERVICE_GROUPS = (databases.GROUP, brokers.GROUP, object_stores.GROUP)
 """The groups whose hosts provide a service."""
 
 
@@ -98,7 +99,12 @@ def _placement_problems(described: Description, inventory: Inventory) -> list[Pr
         *placement.of(described).problems(described, inventory),
         *brokers.problems(described, inventory),
         *_clusterless(described),
-        *_crowded_store(inventory),
+        *object_stores.problems(
+            described.object_store_provider,
+            described.platform,
+            publishes_in_pod=placement.publishes_in_pod(described),
+            inventory=inventory,
+        ),
         *_unreachable(inventory),
     ]
 
@@ -109,12 +115,6 @@ def _clusterless(described: Description) -> list[Problem]:
         return []
     right = f"directory, which something else shares: {described.platform} has no volume claims"
     return [Problem("airflow_dag_storage_provider", described.dag_storage_provider, right)]
-
-
-def _crowded_store(inventory: Inventory) -> list[Problem]:
-    """More hosts of the object store than one."""
-    hosts = inventory.groups.get("airflow_object_store", ())
-    return [databases.crowded("airflow_object_store", hosts)] if len(hosts) > 1 else []
 
 
 def _unreachable(inventory: Inventory) -> list[Problem]:
@@ -264,7 +264,7 @@ def _dag_storage(described: Description, inventory: Inventory, components: list[
 
 def _log_store(described: Description, inventory: Inventory) -> dict[str, Any]:
     bucket = described.log_store_bucket or f"airflow-{described.environment}-logs"
-    store = _object_store(inventory)
+    store = object_stores.make(described.object_store_provider, inventory)
     endpoint = f"http://{store['address']}:{store['port']}" if store else None
     return {
         "provider": described.log_store_provider,
@@ -273,23 +273,9 @@ def _log_store(described: Description, inventory: Inventory) -> dict[str, Any]:
         "url": f"s3://{bucket}/logs",
         "endpoint_url": described.log_store_endpoint_url or endpoint,
         "region": described.log_store_region,
+        "service": store["service"] if store and not described.log_store_endpoint_url else None,
         "identities": _identities(described, store),
         "object_store": store,
-    }
-
-
-def _object_store(inventory: Inventory) -> dict[str, Any] | None:
-    """The platform's own object store, where a host of the inventory provides one."""
-    stores = inventory.hosts("airflow_object_store")
-    if not stores:
-        return None
-    return {
-        "provider": "swift",
-        "host": stores[0],
-        "address": inventory.address(stores[0]),
-        "port": 8080,
-        "account": "airflow",
-        "admin": {"user": "admin", "secret": "object_store_admin"},
     }
 
 

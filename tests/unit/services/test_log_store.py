@@ -50,3 +50,9 @@ def test_every_default_can_be_evaluated(store: dict[str, Any]) -> None:
     """Ansible evaluates all of them to validate the role's arguments."""
     role = Role("airflow_log_store", plan(**store))
     assert len([role[name] for name in role.defaults]) == len(role.defaults)
+
+
+@pytest.mark.parametrize(("service", "host"), [("object-store", "publisher-0"), (None, "localhost")])
+def test_who_makes_the_bucket_reaches_the_store(service: str | None, host: str) -> None:
+    airflow_plan = {**plan(service=service), "dag_storage": {"publisher": "publisher-0"}}
+    assert Role("airflow_log_store", airflow_plan)["airflow_log_store_host"] == host

@@ -37,6 +37,7 @@ def plan(**changed: Any) -> dict[str, Any]:
         "provider": "s3",
         "region": "us-east-1",
         "endpoint_url": "http://objects1:8080",
+        "service": None,
         "object_store": store,
         "identities": IDENTITIES,
     }
@@ -175,3 +176,12 @@ def test_the_target_runs_what_is_not_masked() -> None:
     masked = {Path(each["path"]).name for each in role["__airflow_object_store_masks"]}
     assert not masked & set(role["__airflow_object_store_units"])
     assert all(not each["content"] for each in role["__airflow_object_store_masks"])
+
+
+def test_a_pod_has_its_rings_where_it_may_write_and_a_host_where_they_are_looked_for() -> None:
+    role = Role("airflow_object_store", plan())
+    for template in ("proxy-server.conf.j2", "storage-server.conf.j2"):
+        assert "swift_dir" not in as_swift_reads(role.file(template, kind="object"))["DEFAULT"]
+        in_pod = as_swift_reads(role.file(template, kind="object", __airflow_object_store_rings="/tmp/rings"))
+        assert in_pod["DEFAULT"]["swift_dir"] == "/tmp/rings"
+    assert in_pod["object-updater"]["recon_cache_path"] == "/tmp/rings"

@@ -95,9 +95,9 @@ def _services(component: Component) -> list[str]:
 
 
 def clients(service: str) -> list[str]:
-    """The kinds of component that reach a service."""
+    """The kinds of component that reach a service, and the publisher, which makes what they find there."""
     if service == "log_store":
-        return list(model.LOG_STORE_USERS)
+        return [*model.LOG_STORE_USERS, PUBLISHER["kind"]]
     wanted = set(_SERVICES[service])
     return [kind for kind, settings in model.CREDENTIALS.items() if wanted & {each.split(".")[1] for each in settings}]
 
@@ -144,7 +144,10 @@ def _policy(component: Component, components: Sequence[Component], drawn: Iterab
 
 
 def of_publisher(target: Target) -> Manifest:
-    """Nobody comes in but the cluster's own API, which a policy does not see. Out, to the API server and to the sources."""
+    """Nobody comes in but the cluster's own API, which a policy does not see. Out, to the API server, to the object store of the
+    cluster, where a bucket is made, and to the sources."""
+    store = target.platform.endpoints["log_store"]
+    near = [_peer(peer) for peer in _in_cluster("log_store", target)]
     told = PUBLISHER["name"] in target.cluster.outlets
     spec = {
         "podSelector": {"matchLabels": naming.selector(PUBLISHER, target.platform)},
@@ -152,6 +155,7 @@ def of_publisher(target: Target) -> Manifest:
         "egress": [
             _to_dns(target),
             {"to": [pods_of("api-server", target.platform.environment)], "ports": [_port(target.platform.api_port)]},
+            *([{"to": near, "ports": [_port(_of_url(store["endpoint_url"])[1])]}] if near else []),
             *_outlets(target.cluster.outlets[PUBLISHER["name"]] if told else [Outlet(ports=SOURCES)]),
         ],
     }

@@ -42,7 +42,7 @@ class Service:
 
     name: of all that is the service's, by which components find it. purpose: database, broker or log_store, as components
     have arrows to it. account: what the pod's user is called in it. port: where it listens.
-    files, secrets: content by name, in the folders FILES and SECRETS; START is one of the files.
+    files, secrets: content by name, in the folders FILES, or another one (folder), and SECRETS; START is one of the files.
     after_start: a command in the container, which has to succeed before anybody is let to it.
     stop: seconds that it may take to stop.
     """
@@ -53,6 +53,7 @@ class Service:
     port: int
     files: Mapping[str, str]
     secrets: Mapping[str, str] = field(repr=False)
+    folder: str = FILES
     environment: Mapping[str, str] = field(default_factory=dict)
     after_start: Sequence[str] = ()
     stop: int = 60
@@ -188,7 +189,7 @@ def _container(service: Service, told: Told) -> dict[str, Any]:
         "name": CONTAINER,
         "image": told.image,
         "imagePullPolicy": "IfNotPresent",
-        "command": ["/bin/sh", f"{FILES}/{START}"],
+        "command": ["/bin/sh", f"{service.folder}/{START}"],
         "env": [{"name": name, "value": pods.literal(value)} for name, value in sorted(variables.items())],
         "ports": [{"name": service.name, "containerPort": service.port, "protocol": "TCP"}],
         **after,
@@ -203,7 +204,7 @@ def _container(service: Service, told: Told) -> dict[str, Any]:
         "volumeMounts": [
             {"name": "data", "mountPath": DATA},
             {"name": "scratch", "mountPath": image.SCRATCH},
-            {"name": "files", "mountPath": FILES, "readOnly": True},
+            {"name": "files", "mountPath": service.folder, "readOnly": True},
             *([{"name": "secrets", "mountPath": SECRETS, "readOnly": True}] if service.secrets else []),
             dict(pods.ACCOUNTS_MOUNT),
         ],

@@ -16,7 +16,12 @@ import pytest
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.airstack.backbone.plugins.filter.kubernetes import publisher_manifests
-from ansible_collections.airstack.backbone.plugins.module_utils._render.kubernetes import manifests, problems, publisher
+from ansible_collections.airstack.backbone.plugins.module_utils._render.kubernetes import (
+    manifests,
+    network,
+    problems,
+    publisher,
+)
 from ansible_collections.airstack.backbone.plugins.module_utils._render.kubernetes.cluster import (
     ExistingClaim,
     NewClaim,
@@ -131,6 +136,18 @@ def test_it_goes_where_sources_are_by_ssh_and_https_unless_it_is_told_where(plat
     assert anywhere == {"ports": [{"port": 22, "protocol": "TCP"}, {"port": 443, "protocol": "TCP"}]}
     nowhere = egress(told(platform, outlets={"publisher": []}))
     assert [port["port"] for rule in nowhere for port in rule["ports"]] == [53, 53, 8080]
+
+
+def test_it_reaches_the_object_store_of_the_cluster_where_it_makes_a_bucket(platform: Rendered) -> None:
+    store = {"endpoint_url": "http://object-store:9000", "region": "us-east-1", "service": "object-store"}
+    endpoints = {**platform.target.platform.endpoints, "log_store": store}
+    target = replace(platform.target, platform=replace(platform.target.platform, endpoints=endpoints))
+    pod = {"airstack.backbone/service": "object-store", "app.kubernetes.io/instance": "local"}
+    assert {
+        "to": [{"podSelector": {"matchLabels": pod}}],
+        "ports": [{"port": 9000, "protocol": "TCP"}],
+    } in egress(target)
+    assert "publisher" in network.clients("log_store")
 
 
 @pytest.mark.parametrize(
