@@ -68,7 +68,7 @@ def service_manifests(
     settled, wrong = reading.read_service(told, f"airflow_{service['purpose']}_kubernetes")
     if place is None or settled is None:
         raise AnsibleFilterError(report([*problems, *wrong]))
-    made = services.steps(services.Service(**_plain(service)), settled, place, secrets["fernet_key"])
+    made = services.steps(services.Service.of(_plain(service)), settled, place, secrets["fernet_key"])
     return [asdict(step) for step in made]
 
 

@@ -22,6 +22,9 @@ SERVICE = "database"
 
 PORT = 5432
 
+ANYWHERE = "all"
+"""What PostgreSQL's access list calls any address."""
+
 
 @dataclass(frozen=True)
 class Provider:
@@ -39,6 +42,11 @@ def make(provider: str, inventory: Inventory) -> dict[str, Any]:
 def problems(provider: str, platform: str, inventory: Inventory) -> list[Problem]:
     """What the chosen provider cannot take."""
     return [*outside("airflow_database_provider", provider, platform), *PROVIDERS[provider].problems(inventory)]
+
+
+def networks(provider: str, told: Sequence[str]) -> Sequence[str]:
+    """Where pods come from. In the cluster it may be anywhere: network policies are the wall there."""
+    return [ANYWHERE] if provider == "kubernetes" else told
 
 
 def outside(variable: str, provider: str, platform: str) -> list[Problem]:

@@ -245,7 +245,10 @@ def _database(described: Description, inventory: Inventory, components: list[dic
         "clients": [
             *({"name": host, "address": inventory.address(host), "users": allowed} for host, allowed in users.items()),
             # Nobody knows on which node, and so by which address, a pod of a component will be.
-            *({"name": "pods", "address": net, "users": [name, results]} for net in described.cluster_networks),
+            *(
+                {"name": "pods", "address": net, "users": [name, results]}
+                for net in databases.networks(described.database_provider, described.cluster_networks)
+            ),
         ],
     }
 

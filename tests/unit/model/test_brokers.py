@@ -47,6 +47,15 @@ COOKIE_POOL: Variables = {
 }
 
 
+IN_CLUSTER: Variables = {
+    "airflow_platform": "kubernetes",
+    "airflow_api_url": "https://airflow.example.com",
+    "airflow_database_provider": "kubernetes",
+    "airflow_broker_provider": "kubernetes",
+}
+CLUSTER = Inventory({"airflow_publisher": ["publisher1"]})
+
+
 def with_broker(inventory: Inventory, *hosts: str) -> Inventory:
     return Inventory({**inventory.groups, "airflow_broker": hosts}, inventory.addresses)
 
@@ -339,10 +348,45 @@ def test_the_longest_task_that_sqs_takes_is_the_one_that_is_named() -> None:
 
 
 def test_each_provider_gives_what_all_give(variables: Variables, inventory: Inventory) -> None:
-    given_hosts = {"rabbitmq": ["b"], "redis": ["b"], "sqs": [], "external": []}
-    variants = {"rabbitmq": {}, "redis": REDIS, "sqs": SQS, "external": EXTERNAL}
+    given_hosts = {"rabbitmq": ["b"], "redis": ["b"]}
+    variants = {"rabbitmq": {}, "redis": REDIS, "sqs": SQS, "external": EXTERNAL, "kubernetes": IN_CLUSTER}
     assert set(variants) == set(brokers.PROVIDERS)
     for name, extra in variants.items():
-        broker = made({**variables, **extra}, with_broker(inventory, *given_hosts[name]))["broker"]
-        assert {"provider", "kind", "scheme", "nodes", "user", "secret", "queues", "pools"} <= set(broker)
+        place = CLUSTER if name == "kubernetes" else with_broker(inventory, *given_hosts.get(name, []))
+        broker = made({**variables, **extra}, place)["broker"]
+        assert {"provider", "kind", "scheme", "nodes", "service", "user", "secret", "queues", "pools"} <= set(broker)
         assert json.loads(json.dumps(broker)) == broker
+
+
+def test_a_cluster_has_a_database_and_a_broker_of_its_own(variables: Variables) -> None:
+    planned = made({**variables, **IN_CLUSTER}, CLUSTER)
+    assert urls(planned)["worker-ml"] == "amqp://airflow-local-ml:p%2Fw@broker:5672/airflow-local"
+    database = planned["database"]
+    assert (database["host"], database["port"], database["service"]) == ("database", 5432, "database")
+    assert database["clients"] == [
+        {"name": "pods", "address": "all", "users": ["airflow_local", "airflow_local_results"]}
+    ]
+    kinds = {secret["name"]: secret["kind"] for secret in planned["secrets"]}
+    assert [kinds[name] for name in ("database", "broker", "broker_etl", "broker_ml")] == ["password"] * 4
+    # A host of that name is another one.
+    publisher = Inventory({"airflow_publisher": ["publisher1"]}, {"publisher1": "database"})
+    assert demands.of("publisher1", made({**variables, **IN_CLUSTER}, publisher))["ports"] == []
+    assert "broker:5672/airflow-local" in explain.text(planned)
+
+
+@pytest.mark.parametrize(
+    ("given", "groups", "variable", "right"),
+    [
+        ({"airflow_platform": "systemd"}, {}, "airflow_database_provider", "there is no cluster"),
+        ({"airflow_platform": "systemd"}, {}, "airflow_broker_provider", "there is no cluster"),
+        ({}, {"airflow_database": ["a"]}, "groups['airflow_database']", "no host: the cluster provides it"),
+        ({}, {"airflow_broker": ["a"]}, "groups['airflow_broker']", "no host: the cluster provides it"),
+        ({**TLS}, {}, "airflow_broker_tls", "left out: the platform's own rabbitmq or redis"),
+        ({"airflow_broker_url": "amqp://b"}, {}, "airflow_broker_url", "left out"),
+    ],
+)
+def test_what_a_cluster_does_not_provide_is_refused(
+    variables: Variables, given: Variables, groups: dict[str, list[str]], variable: str, right: str
+) -> None:
+    place = Inventory({**CLUSTER.groups, **groups})
+    assert right in found({**variables, **IN_CLUSTER, **given}, place)[variable]

@@ -32,6 +32,9 @@ REQUESTS = {"cpu": "100m", "memory": "256Mi"}
 SPAN = 5
 """Seconds between two looks whether the service takes connections."""
 
+LIFE_LOOKS = 24
+"""How many of them fail before what runs is started anew."""
+
 START_LOOKS = 60
 """How many of them fail before its start is given up."""
 
@@ -57,6 +60,12 @@ class Service:
     environment: Mapping[str, str] = field(default_factory=dict)
     after_start: Sequence[str] = ()
     stop: int = 60
+
+    @classmethod
+    def of(cls, told: Mapping[str, Any]) -> Service:
+        """A service as its role's variables say it, in which a number may be a text and a text a number."""
+        environment = {name: str(value) for name, value in told.get("environment", {}).items()}
+        return cls(**{**told, "port": int(told["port"]), "environment": environment})
 
 
 @dataclass(frozen=True)
@@ -195,7 +204,7 @@ def _container(service: Service, told: Told) -> dict[str, Any]:
         **after,
         "startupProbe": {**look, "failureThreshold": START_LOOKS},
         "readinessProbe": look,
-        "livenessProbe": {**look, "failureThreshold": 6},
+        "livenessProbe": {**look, "failureThreshold": LIFE_LOOKS},
         "resources": {
             "requests": {**REQUESTS, **told.resources.requests},
             **({"limits": dict(told.resources.limits)} if told.resources.limits else {}),

@@ -94,7 +94,7 @@ def expanded(text: str, variables: Mapping[str, str]) -> str:
 
 def endpoints_of(planned: dict[str, Any]) -> dict[str, Any]:
     """What the roles of the services say of them."""
-    database = {key: planned["database"][key] for key in ("host", "port", "name", "user", "results_user")}
+    database = {key: planned["database"][key] for key in ("host", "port", "name", "service", "user", "results_user")}
     authority = {"ca": AUTHORITY} if planned["broker"].get("tls") else {}
     return {
         "database": {
@@ -254,11 +254,20 @@ def _with_publisher(variables: dict[str, Any]) -> Rendered:
     return render({**variables, "airflow_dag_storage_provider": "persistent_volume"}, {}, with_publisher)
 
 
+def _development(variables: dict[str, Any]) -> Rendered:
+    inside = {f"airflow_{service}_provider": "kubernetes" for service in ("database", "broker", "object_store")}
+    told = {**variables, **inside, "airflow_dag_storage_provider": "persistent_volume"}
+    return render(
+        told, dict.fromkeys(("airflow_database", "airflow_broker", "airflow_object_store"), []), with_publisher
+    )
+
+
 PLATFORMS: dict[str, Callable[[dict[str, Any]], Rendered]] = {
     "small": _small,
     "full": _full,
     "roles": _with_roles,
     "publisher": _with_publisher,
+    "development": _development,
 }
 
 

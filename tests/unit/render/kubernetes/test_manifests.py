@@ -27,6 +27,7 @@ SHOWN: dict[str, tuple[str, ...] | None] = {
     "full": ("namespace", "network policies", "secrets", "DAG storage", "api-server", "worker", "entrance"),
     "roles": ("worker", "entrance"),
     "publisher": ("DAG storage", "publisher"),
+    "development": ("network policies",),
 }
 """The steps of each platform that have a golden file: of the first one all, of the others what they have of their own."""
 
