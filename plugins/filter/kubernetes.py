@@ -76,7 +76,7 @@ def publisher_manifests(plan: Mapping[str, Any], cluster: Mapping[str, Any] | No
     """Steps of manifests of the pod that publishes DAGs and of the claim that it writes to, in the order of their application."""
     told, found = reading.read(cluster, CLUSTER, MadeSecrets({}, ""))
     # Of the services' endpoints it needs these alone, and of these what the plan says already.
-    platform = Platform.of(plan, {name: plan[name] for name in ("dag_storage", "log_store")})
+    platform = Platform.of(plan, {name: plan[name] for name in ("dag_storage", "broker", "log_store")})
     if told is not None:
         found = problems.of_publishing(Target(platform, told), CLUSTER)
     if told is None or found:
@@ -86,7 +86,7 @@ def publisher_manifests(plan: Mapping[str, Any], cluster: Mapping[str, Any] | No
 
 def dags_gate_step(plan: Mapping[str, Any], cluster: Mapping[str, Any], job: Mapping[str, Any]) -> dict[str, Any]:
     """The step of manifests that judges releases of DAGs in a cluster, as those of component_manifests."""
-    told, found = reading.read(cluster, VARIABLE, MadeSecrets({}, ""))
+    told, found = reading.read(cluster, CLUSTER, MadeSecrets({}, ""))
     if told is None:
         raise AnsibleFilterError(report(found))
     # Of the services' endpoints it needs none but where the releases are.

@@ -9,7 +9,7 @@ the cluster is not told who that is (Cluster.reach), any address will do on the 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,14 +42,17 @@ class Arrow:
     port: int
 
 
-def services(target: Target) -> dict[str, list[tuple[str, int]]]:
-    """The hosts and ports of each service that components talk to."""
-    database, broker, store = (target.platform.endpoints[name] for name in ("database", "broker", "log_store"))
-    return {
-        "database": [(database["host"], int(database["port"]))],
-        "broker": _broker(broker),
-        "log_store": [_of_url(store["endpoint_url"] or f"https://s3.{store['region']}.amazonaws.com")],
-    }
+def places(service: str, target: Target) -> list[tuple[str, int]]:
+    """The hosts and ports of a service that components talk to."""
+    return _PLACES[service](target.platform.endpoints[service])
+
+
+def _database(endpoint: Mapping[str, Any]) -> list[tuple[str, int]]:
+    return [(endpoint["host"], int(endpoint["port"]))]
+
+
+def _log_store(endpoint: Mapping[str, Any]) -> list[tuple[str, int]]:
+    return [_of_url(endpoint["endpoint_url"] or f"https://s3.{endpoint['region']}.amazonaws.com")]
 
 
 def _broker(endpoint: Mapping[str, Any]) -> list[tuple[str, int]]:
@@ -67,6 +70,14 @@ def _of_url(url: str) -> tuple[str, int]:
     return host, int(port) if port else PORTS[scheme]
 
 
+_PLACES: dict[str, Callable[[Mapping[str, Any]], list[tuple[str, int]]]] = {
+    "database": _database,
+    "broker": _broker,
+    "log_store": _log_store,
+}
+"""The hosts and ports of each service, from its endpoint."""
+
+
 def arrows(components: Sequence[Component], target: Target) -> list[Arrow]:
     """Every arrow of the model: what each component's settings, credentials, ports and probes have it talk to."""
     found = []
@@ -79,11 +90,15 @@ def arrows(components: Sequence[Component], target: Target) -> list[Arrow]:
             # What a worker or triggerer serves is the logs of what it runs, to the UI.
             found += [Arrow(server["name"], name, component["port"]) for server in servers]
         for service in _services(component):
-            ports = dict.fromkeys(port for _host, port in services(target)[service])
-            found += [Arrow(name, service, port) for port in ports]
+            found += _arrows_to(service, name, target)
     if target.platform.has_publisher:
         found += [Arrow(PUBLISHER["name"], server["name"], server["port"]) for server in servers]
     return found
+
+
+def _arrows_to(service: str, source: str, target: Target) -> list[Arrow]:
+    ports = dict.fromkeys(port for _host, port in places(service, target))
+    return [Arrow(source, service, port) for port in ports]
 
 
 def _services(component: Component) -> list[str]:
@@ -95,11 +110,12 @@ def _services(component: Component) -> list[str]:
 
 
 def clients(service: str) -> list[str]:
-    """The kinds of component that reach a service, and the publisher, which makes what they find there."""
+    """The kinds of component that reach a service, and the publisher, from where buckets are made and the doctor asks."""
     if service == "log_store":
         return [*model.LOG_STORE_USERS, PUBLISHER["kind"]]
     wanted = set(_SERVICES[service])
-    return [kind for kind, settings in model.CREDENTIALS.items() if wanted & {each.split(".")[1] for each in settings}]
+    kinds = [kind for kind, settings in model.CREDENTIALS.items() if wanted & {each.split(".")[1] for each in settings}]
+    return [*kinds, *([PUBLISHER["kind"]] if service == "broker" else [])]
 
 
 def policies(components: Sequence[Component], target: Target) -> list[Manifest]:
@@ -109,6 +125,7 @@ def policies(components: Sequence[Component], target: Target) -> list[Manifest]:
 
 
 def default_deny(target: Target) -> Manifest:
+    """Nothing to or from any pod of the platform's, but for what other policies let through."""
     spec = {
         "podSelector": {"matchLabels": naming.pruned(target.platform.environment)},
         "policyTypes": ["Ingress", "Egress"],
@@ -144,8 +161,9 @@ def _policy(component: Component, components: Sequence[Component], drawn: Iterab
 
 
 def of_publisher(target: Target) -> Manifest:
-    """Nobody comes in but the cluster's own API, which a policy does not see. Out, to the API server, to the object store of the
-    cluster, where a bucket is made, and to the sources."""
+    """Nobody comes in but the cluster's own API, which a policy does not see. Out, to the sources, to what the doctor
+    asks, which is the API server and the broker, and to the object store of the cluster, where a bucket is made.
+    """
     store = target.platform.endpoints["log_store"]
     near = [_peer(peer) for peer in _in_cluster("log_store", target)]
     told = PUBLISHER["name"] in target.cluster.outlets
@@ -155,6 +173,7 @@ def of_publisher(target: Target) -> Manifest:
         "egress": [
             _to_dns(target),
             {"to": [pods_of("api-server", target.platform.environment)], "ports": [_port(target.platform.api_port)]},
+            *(_to_service(arrow, target) for arrow in _arrows_to("broker", PUBLISHER["name"], target)),
             *([{"to": near, "ports": [_port(_of_url(store["endpoint_url"])[1])]}] if near else []),
             *_outlets(target.cluster.outlets[PUBLISHER["name"]] if told else [Outlet(ports=SOURCES)]),
         ],
@@ -172,7 +191,7 @@ def _from_outside(component: Component, target: Target) -> list[dict[str, Any]]:
 
 def _to_service(arrow: Arrow, target: Target) -> dict[str, Any]:
     told = target.cluster.reach.get(arrow.target) or _in_cluster(arrow.target, target)
-    hosts = [host for host, port in services(target)[arrow.target] if port == arrow.port]
+    hosts = [host for host, port in places(arrow.target, target) if port == arrow.port]
     peers = [_peer(peer) for peer in told] if told else [_host(host) for host in hosts if _ADDRESS.fullmatch(host)]
     is_known = told or len(peers) == len(hosts)
     return {**({"to": peers} if is_known else {}), "ports": [_port(arrow.port)]}

@@ -257,9 +257,7 @@ def _with_publisher(variables: dict[str, Any]) -> Rendered:
 def _development(variables: dict[str, Any]) -> Rendered:
     inside = {f"airflow_{service}_provider": "kubernetes" for service in ("database", "broker", "object_store")}
     told = {**variables, **inside, "airflow_dag_storage_provider": "persistent_volume"}
-    return render(
-        told, dict.fromkeys(("airflow_database", "airflow_broker", "airflow_object_store"), []), with_publisher
-    )
+    return render(told, {"airflow_database": [], "airflow_broker": [], "airflow_object_store": []}, with_publisher)
 
 
 PLATFORMS: dict[str, Callable[[dict[str, Any]], Rendered]] = {

@@ -142,5 +142,5 @@ def test_playbooks_get_it_and_nothing_of_it_is_left_over(rendered: Rendered) -> 
     assert json.loads(json.dumps(step)) == step
     gone = component_leftovers(rendered.plan, step["manifests"], [])
     assert [each["kind"] for each in gone] == ["Job", "ConfigMap", "NetworkPolicy"]
-    with pytest.raises(AnsibleFilterError, match=r"cluster\.image"):
+    with pytest.raises(AnsibleFilterError, match=r"airflow_components_kubernetes\.image"):
         dags_gate_step(rendered.plan, {**told, "image": ""}, GIVEN)

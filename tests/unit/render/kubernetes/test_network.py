@@ -207,7 +207,7 @@ def test_where_a_broker_is(variables: dict[str, Any], broker: dict[str, Any], fo
     target = PLATFORMS["small"](variables).target
     target.platform.endpoints["broker"].clear()
     target.platform.endpoints["broker"].update(broker)
-    assert network.services(target)["broker"] == found
+    assert network.places("broker", target) == found
 
 
 def test_names_are_resolved_by_whom_the_cluster_says(variables: dict[str, Any]) -> None:

@@ -82,6 +82,18 @@ def test_it_alone_has_all_of_the_dags_writable(platform: Rendered) -> None:
         assert is_writer in ([], [name == "publisher"])
 
 
+def test_the_doctor_reaches_from_it_whom_it_asks(platform: Rendered) -> None:
+    (policy,) = (each for each in platform.of_kind("NetworkPolicy") if each["metadata"]["name"] == "publisher")
+    broker = platform.plan["broker"]
+    place = {
+        "to": [{"ipBlock": {"cidr": f"{broker['host']}/32"}}],
+        "ports": [{"port": broker["port"], "protocol": "TCP"}],
+    }
+    assert place in policy["spec"]["egress"]
+    assert "publisher" in network.clients("broker")
+    assert "publisher" not in network.clients("database") + network.clients("log_store")
+
+
 def test_a_new_disk_is_given_to_a_group_of_the_pod_unless_the_cluster_decides(platform: Rendered) -> None:
     owned = {"fsGroupChangePolicy": "OnRootMismatch"}
     assert pod_of(platform.target)["securityContext"].items() >= {"fsGroup": 3000, **owned}.items()
@@ -135,7 +147,7 @@ def test_it_goes_where_sources_are_by_ssh_and_https_unless_it_is_told_where(plat
     anywhere = egress(told(platform, outlets={}))[-1]
     assert anywhere == {"ports": [{"port": 22, "protocol": "TCP"}, {"port": 443, "protocol": "TCP"}]}
     nowhere = egress(told(platform, outlets={"publisher": []}))
-    assert [port["port"] for rule in nowhere for port in rule["ports"]] == [53, 53, 8080]
+    assert [port["port"] for rule in nowhere for port in rule["ports"]] == [53, 53, 8080, 5672]
 
 
 def test_it_reaches_the_object_store_of_the_cluster_where_it_makes_a_bucket(platform: Rendered) -> None:
