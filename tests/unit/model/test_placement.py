@@ -275,10 +275,10 @@ def test_a_network_is_an_address_and_a_length(variables: dict[str, Any], invento
     ],
 )
 def test_a_pod_that_publishes_asks_the_service(
-    variables: dict[str, Any], inventory: Inventory, told: dict[str, str], url: str, monkeypatch: pytest.MonkeyPatch
+    variables: dict[str, Any], inventory: Inventory, told: dict[str, str], url: str
 ) -> None:
-    monkeypatch.setattr(placement, "publishes_in_pod", lambda _described: True)
-    made = planned({**on_kubernetes(variables), **told}, publishing(inventory))
+    described = {**on_kubernetes(variables), "airflow_dag_storage_provider": "persistent_volume", **told}
+    made = planned(described, publishing(inventory))
     assert made["api"]["servers"] == [{"host": "the cluster", "url": url}]
     assert made["dag_storage"]["publishes_in_pod"]
 
