@@ -46,6 +46,8 @@ def workload(target: Target) -> Manifest:
         "replicas": 1,
         "selector": {"matchLabels": naming.selector(PUBLISHER, target.platform)},
         "serviceName": naming.of(PUBLISHER),
+        # A pod that does not come to work makes way for the next one without anybody's help.
+        "podManagementPolicy": "Parallel",
         "template": {"metadata": {"labels": naming.component_labels(PUBLISHER, target.platform)}, "spec": _pod(target)},
     }
     return naming.manifest("apps/v1", "StatefulSet", naming.of(PUBLISHER), target, PUBLISHER, spec=spec)
