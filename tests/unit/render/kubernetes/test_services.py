@@ -171,7 +171,7 @@ def test_components_and_services_reach_each_other_by_the_models_arrows(developme
         for component in development.components
         for service, credentials in clients.items()
         if set(credentials.split()) & set(component["credentials"])
-    }
+    } | {("publisher", "broker")}
     stranger = {**labels["worker-etl"], "airstack.backbone/environment": "twin"}
     assert not lets(policies, "Ingress", labels["database"], stranger, PORTS["database"])
     assert not lets(policies, "Egress", labels["database"], labels["worker-etl"], 8793)
