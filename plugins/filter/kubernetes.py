@@ -65,7 +65,7 @@ def service_manifests(
 ) -> list[dict[str, Any]]:
     """Steps of manifests of a service of the platform's in the cluster, in the order of their application."""
     place, problems = reading.read_place(cluster, CLUSTER, plan["environment"])
-    settled, wrong = reading.read_service(told, f"airflow_{service['purpose']}_kubernetes")
+    settled, wrong = reading.read_service(told, f"airflow_{service['name'].replace('-', '_')}_kubernetes")
     if place is None or settled is None:
         raise AnsibleFilterError(report([*problems, *wrong]))
     made = services.steps(services.Service.of(_plain(service)), settled, place, secrets["fernet_key"])

@@ -31,7 +31,7 @@ from ansible_collections.airstack.backbone.tests.unit.render.kubernetes.test_man
 from ansible_collections.airstack.backbone.tests.unit.render.kubernetes.test_network import labels_of, lets
 from ansible_collections.airstack.backbone.tests.unit.render.kubernetes.test_pod_security import containers, violations
 
-PORTS = {"database": 5432, "broker": 5672}
+PORTS = {"database": 5432, "broker": 5672, "object-store": 8080}
 DATABASE = services.Service(
     name="database",
     purpose="database",
@@ -50,6 +50,16 @@ BROKER = services.Service(
     secrets={"definitions.json": "{}\n"},
     after_start=["/bin/sh", "/etc/airstack/eval.sh", "apply.erl"],
 )
+STORE = services.Service(
+    name="object-store",
+    purpose="log_store",
+    account="swift",
+    port=PORTS["object-store"],
+    folder="/etc/swift",
+    files={"start.sh": "exec swift-proxy-server\n", "swift.conf": "[swift-hash]\n"},
+    secrets={"proxy-server.conf": "[filter:tempauth]\n"},
+)
+SERVICES = (DATABASE, BROKER, STORE)
 TOLD = services.Told("docker.io/library/postgres:17", services.new_claim(name="database", size="5Gi"))
 PLACE = services.Place("local", "airflow-local")
 KEY = "a-key-that-nobody-knows"
@@ -87,7 +97,7 @@ def content(steps: list[Step]) -> str:
 
 
 def test_manifests_are_the_golden_ones() -> None:
-    made_files = {f"/{service.name}": readable(manifests_of(made(service))) for service in (DATABASE, BROKER)}
+    made_files = {f"/{service.name}": readable(manifests_of(made(service))) for service in SERVICES}
     assert made_files == golden_files.of("kubernetes/services", made_files)
 
 
@@ -95,7 +105,7 @@ def test_manifests_are_the_golden_ones() -> None:
 def test_manifests_keep_to_the_schemas(version: str) -> None:
     limited = replace(TOLD, resources=cluster.Resources({"memory": "1Gi"}, {"memory": "2Gi"}))
     place = replace(PLACE, creates_namespace=True, pull_secrets=["registry"])
-    for service in (DATABASE, BROKER):
+    for service in SERVICES:
         for manifest in manifests_of(made(service, limited, place)):
             kubernetes_validate.validate(manifest, version, strict=True)
 
@@ -136,6 +146,13 @@ def test_another_content_starts_the_pod_anew_and_the_same_does_not() -> None:
     assert content(services.steps(DATABASE, TOLD, PLACE, "another key")) != content(made())
 
 
+def test_a_service_whose_programs_look_in_one_place_has_its_files_there() -> None:
+    (container,) = one(made(STORE), "StatefulSet")["spec"]["template"]["spec"]["containers"]
+    assert container["command"] == ["/bin/sh", "/etc/swift/start.sh"]
+    (folder,) = (mount["mountPath"] for mount in container["volumeMounts"] if mount["name"] == "files")
+    assert folder == "/etc/swift"
+
+
 def test_words_of_a_variable_are_taken_literally() -> None:
     (container,) = one(made(), "StatefulSet")["spec"]["template"]["spec"]["containers"]
     assert {"name": "PROMPT", "value": "$$(hostname)"} in container["env"]
@@ -152,11 +169,11 @@ def platform_with_its_services(variables: dict[str, Any]) -> Rendered:
 
 
 def test_components_and_services_reach_each_other_by_the_models_arrows(development: Rendered) -> None:
-    own = {service.name: one(made(service), "StatefulSet")["spec"]["template"] for service in (DATABASE, BROKER)}
+    own = {service.name: one(made(service), "StatefulSet")["spec"]["template"] for service in SERVICES}
     labels = {**labels_of(development), **{name: pod["metadata"]["labels"] for name, pod in own.items()}}
     policies = [
         *development.of_kind("NetworkPolicy"),
-        *(one(made(service), "NetworkPolicy") for service in (DATABASE, BROKER)),
+        *(one(made(service), "NetworkPolicy") for service in SERVICES),
     ]
     reached = {
         (source, target)
@@ -165,8 +182,13 @@ def test_components_and_services_reach_each_other_by_the_models_arrows(developme
         if lets(policies, "Egress", labels[source], labels[target], port)
         and lets(policies, "Ingress", labels[target], labels[source], port)
     }
-    clients = {"database": "sql_alchemy_conn result_backend", "broker": "broker_url"}
-    assert reached == {
+    clients = {
+        "database": "sql_alchemy_conn result_backend",
+        "broker": "broker_url",
+        "object-store": "aws_credentials",
+    }
+    publisher = {("publisher", service) for service in ("broker", "object-store")}
+    assert reached == publisher | {
         (component["name"], service)
         for component in development.components
         for service, credentials in clients.items()
@@ -178,19 +200,17 @@ def test_components_and_services_reach_each_other_by_the_models_arrows(developme
 
 
 def test_a_component_goes_to_the_clusters_own_services_and_nowhere_else(development: Rendered) -> None:
-    (policy,) = [each for each in development.of_kind("NetworkPolicy") if each["metadata"]["name"] == "scheduler"]
-    rules = {
-        port["port"]: rule.get("to")
+    (policy,) = [each for each in development.of_kind("NetworkPolicy") if each["metadata"]["name"] == "worker-etl"]
+    rules = [
+        (port["port"], peer["podSelector"]["matchLabels"].get("airstack.backbone/service"))
         for rule in policy["spec"]["egress"]
         for port in rule["ports"]
+        for peer in rule.get("to", [{"podSelector": {"matchLabels": {}}}])
         if port["port"] in PORTS.values()
-    }
-    assert rules == {
-        port: [
-            {"podSelector": {"matchLabels": {"app.kubernetes.io/instance": "local", "airstack.backbone/service": name}}}
-        ]
-        for name, port in PORTS.items()
-    }
+    ]
+    # Where the object store is, the API server is as well.
+    assert sorted(rules, key=str) == [(5432, "database"), (5672, "broker"), (8080, "object-store"), (8080, None)]
+    assert all(rule.get("to") for rule in policy["spec"]["egress"])
 
 
 def test_its_pod_is_told_from_those_of_others_and_from_the_one_before() -> None:
@@ -243,3 +263,9 @@ def test_what_cannot_be_is_refused_in_words(told: Any, place: Any, found: str) -
         service_manifests(PLAN, SERVICE, told, place, SECRETS)
     assert found in str(refused.value)
     assert "a-verifier" not in str(refused.value)
+
+
+def test_what_is_refused_is_called_as_its_role_calls_it() -> None:
+    store = {**SERVICE, "name": "object-store", "purpose": "log_store"}
+    with pytest.raises(AnsibleFilterError, match=r"airflow_object_store_kubernetes.claim: found nothing"):
+        service_manifests(PLAN, store, {"image": "swift"}, CLUSTER, SECRETS)
