@@ -91,7 +91,7 @@ def test_the_doctor_reaches_from_it_whom_it_asks(platform: Rendered) -> None:
     }
     assert place in policy["spec"]["egress"]
     assert "publisher" in network.clients("broker")
-    assert "publisher" not in network.clients("database") + network.clients("log_store")
+    assert "publisher" not in network.clients("database")
 
 
 def test_a_new_disk_is_given_to_a_group_of_the_pod_unless_the_cluster_decides(platform: Rendered) -> None:
