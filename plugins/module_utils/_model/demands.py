@@ -64,7 +64,7 @@ def _services(plan: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The services that hosts of the inventory provide: where, and which of our units may listen there."""
     database = plan["database"]
     listed = [("database", database["host"], database["port"], "postgresql@*.service", "/var/lib/postgresql")]
-    listed = [] if database["service"] else listed
+    listed = listed if database["provider"] == "postgresql" else []
     for unit, data, nodes in _broker(plan["broker"]):
         listed += [("broker", node["address"], node["port"], unit, data) for node in nodes]
     store = plan["log_store"]["object_store"]

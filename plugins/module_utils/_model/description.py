@@ -74,7 +74,9 @@ VARIABLES: dict[str, Entry] = {
     "airflow_version": Entry(_version, default="3.3.2"),
     "airflow_platform": Entry(one_of(*PLATFORMS), default="systemd"),
     "airflow_longest_task": Entry(duration, default=86400),
-    "airflow_database_provider": Entry(one_of("postgresql", "kubernetes"), default="postgresql"),
+    "airflow_database_provider": Entry(one_of("postgresql", "kubernetes", "external"), default="postgresql"),
+    "airflow_database_url": Entry(names.database_url),
+    "airflow_database_results_user": Entry(names.database_user),
     "airflow_broker_provider": Entry(one_of("rabbitmq", "redis", "sqs", "kubernetes", "external"), default="rabbitmq"),
     "airflow_broker_url": Entry(names.broker_url),
     "airflow_broker_users": Entry(mapping(names.name, names.broker_user), default={}),
@@ -146,6 +148,8 @@ class Description:
     platform: str
     longest_task: int
     database_provider: str
+    database_url: str | None
+    database_results_user: str | None
     broker_provider: str
     broker_url: str | None
     broker_users: dict[str, str]

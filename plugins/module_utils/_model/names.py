@@ -38,6 +38,14 @@ broker_url = matching(
     "a broker's address without a password, such as amqps://airflow@broker.example.com/airflow or"
     " rediss://airflow@broker.example.com:6379/0",
 )
+DATABASE_URL = re.compile(
+    r"postgresql://(?P<user>[A-Za-z0-9_.~-]+)@(?P<host>[A-Za-z0-9][A-Za-z0-9.-]*)(?::(?P<port>[0-9]{1,5}))?"
+    r"/(?P<name>[A-Za-z0-9_.~-]+)"
+)
+database_url = matching(
+    DATABASE_URL.pattern, "a database's address without a password, such as postgresql://airflow@db.example.com/airflow"
+)
+database_user = matching(r"[A-Za-z0-9_.~-]{1,63}", "a role of the database")
 broker_user = matching(
     r"[A-Za-z0-9_.~+/=-]{1,128}", "a user of the broker or, of SQS, the public part of an access key"
 )

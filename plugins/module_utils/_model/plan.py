@@ -95,7 +95,7 @@ def _reserved(described: Description) -> list[Problem]:
 def _placement_problems(described: Description, inventory: Inventory) -> list[Problem]:
     """What of the inventory the services and the platform cannot be placed by."""
     return [
-        *databases.problems(described.database_provider, described.platform, inventory),
+        *databases.problems(described, inventory),
         *placement.of(described).problems(described, inventory),
         *brokers.problems(described, inventory),
         *_clusterless(described),
@@ -136,6 +136,7 @@ def _plan(described: Description, sources: Sequence[Source], inventory: Inventor
     log_store = _log_store(described, inventory)
     dag_storage = _dag_storage(described, inventory, components)
     broker = brokers.make(described, inventory, routing.queues)
+    database = _database(described, inventory, components)
     return {
         "environment": described.environment,
         "platform": described.platform,
@@ -145,7 +146,7 @@ def _plan(described: Description, sources: Sequence[Source], inventory: Inventor
         "nodes": nodes,
         "delegate": platform.delegates(inventory)[0],
         "hosts": _hosts(inventory, nodes, components, dag_storage["publisher"]),
-        "database": _database(described, inventory, components),
+        "database": database,
         "broker": broker,
         "dag_storage": dag_storage,
         "log_store": log_store,
@@ -168,7 +169,7 @@ def _plan(described: Description, sources: Sequence[Source], inventory: Inventor
         "components": components,
         "settings": described.settings,
         "resources": described.resources,
-        "secrets": secrets.needed(sources, broker, log_store, api["users"]),
+        "secrets": secrets.needed(sources, database, broker, log_store, api["users"]),
         "secrets_required": described.secrets_required,
     }
 
@@ -233,15 +234,12 @@ def _hosts(
 
 
 def _database(described: Description, inventory: Inventory, components: list[dict[str, Any]]) -> dict[str, Any]:
-    name = "airflow_" + described.environment.replace("-", "_")
-    results = f"{name}_results"
+    made = databases.make(described, inventory)
+    name, results = made["user"], made["results_user"]
     central, workers = _hosts_of(components, *CENTRAL), _hosts_of(components, "worker")
     users = {host: [name, results] if host in central else [results] for host in dict.fromkeys(central + workers)}
     return {
-        **databases.make(described.database_provider, inventory),
-        "name": name,
-        "user": name,
-        "results_user": results,
+        **made,
         "clients": [
             *({"name": host, "address": inventory.address(host), "users": allowed} for host, allowed in users.items()),
             # Nobody knows on which node, and so by which address, a pod of a component will be.

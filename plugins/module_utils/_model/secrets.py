@@ -77,18 +77,20 @@ def _is_fernet_key(text: str) -> bool:
 
 def needed(
     sources: Iterable[Source],
+    database: Mapping[str, Any],
     broker: Mapping[str, Any],
     log_store: Mapping[str, Any],
     users: Iterable[Mapping[str, Any]],
 ) -> list[dict[str, str]]:
     """The secrets of a platform: name (the variable is airflow_secret_<name>), kind (one of MAKERS or GIVEN), purpose.
 
-    broker: the plan's broker, with its pools. log_store: the plan's, with its identities and its object store.
+    database, broker, log_store: the plan's; the broker with its pools, the log store with its identities and its object store.
     users: of the API, with the names of their passwords; the admin, who is in no team, has one in any case.
     """
+    kept = "given" if database["provider"] == "external" else "password"
     listed = [
-        ("database", "password", "the database role that owns Airflow's metadata"),
-        ("database_results", "password", "the database role that keeps Celery's results"),
+        ("database", kept, "the database role that owns Airflow's metadata"),
+        ("database_results", kept, "the database role that keeps Celery's results"),
         ("fernet_key", "fernet_key", "encrypts connections and variables in the metadata database"),
         ("jwt", "key", "signs the tokens of the execution API and the REST API"),
         ("api", "key", "signs the UI's sessions and the requests for logs that are still on a worker"),
