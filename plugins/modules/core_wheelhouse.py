@@ -172,7 +172,8 @@ class Maker:
     def __init__(self, module: AnsibleModule) -> None:
         self.parameters: dict[str, Any] = module.params
         self.root = Path(self.parameters["path"])
-        self.sources = Path(self.parameters["sources"])
+        # Without links: a file that is opened has to be where it was looked for.
+        self.sources = Path(self.parameters["sources"]).resolve()
         self.uv = Uv(module)
 
     def inputs(self) -> str:

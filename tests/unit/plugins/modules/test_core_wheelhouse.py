@@ -107,6 +107,12 @@ def files(result: dict[str, Any]) -> list[str]:
     return sorted(path.name for path in Path(result["wheelhouse"]["path"]).glob("*.whl"))
 
 
+def test_a_link_on_the_way_to_the_sources_is_followed(run: Run, place: Path) -> None:
+    (place / "linked").symlink_to(place)
+    made = run(sources=str(place / "linked" / "sources"))
+    assert made["changed"], made
+
+
 def test_the_lock_and_packages_of_each_kind_are_in_it(run: Run, place: Path) -> None:
     packages = packages_of_each_kind(place)
     made = run(packages=packages)
