@@ -10,8 +10,9 @@ from collections.abc import Iterator
 import pytest
 
 from ansible_collections.airstack.backbone.tests.docker_engine import Docker
-from ansible_collections.airstack.backbone.tests.unit.plugins.modules.conftest import run_module
+from ansible_collections.airstack.backbone.tests.unit.plugins.modules.conftest import Runner, run_module
 from ansible_collections.airstack.backbone.tests.unit.swarm import docker_engine
+from ansible_collections.airstack.backbone.tests.unit.swarm.stacks import Stack
 
 __all__ = ["run_module"]
 
@@ -25,3 +26,11 @@ def swarm_of_one_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dock
             "swarm", "init", f"--advertise-addr={address}", f"--listen-addr={address}", f"--default-addr-pool={pool}"
         )
         yield docker
+
+
+@pytest.fixture(name="stack")
+def stack_of_a_test(docker: Docker, run_module: Runner, request: pytest.FixtureRequest) -> Iterator[Stack]:
+    stack = Stack(docker, run_module, f"t{abs(hash(request.node.name)) % 10**6}")
+    yield stack
+    stack.remove()
+    assert [stack.names(kind) for kind in ("service", "network", "config", "secret")] == [[], [], [], []]
