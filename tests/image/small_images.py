@@ -5,20 +5,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 from ansible_collections.airstack.backbone.plugins.filter.core import core_image_base, core_image_context
 from ansible_collections.airstack.backbone.plugins.module_utils._core import wheelhouses, wheels
+from ansible_collections.airstack.backbone.tests.image import modules
 
-ROOT = Path(__file__).parents[2]
-TOOLS = Path(sys.executable).parent
-RECIPE = ROOT / "roles" / "airflow_hosts" / "files" / "debian_image.sh"
+RECIPE = modules.ROOT / "roles" / "airflow_hosts" / "files" / "debian_image.sh"
 PACKAGES = "ca-certificates,dumb-init"
 CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 
@@ -38,7 +35,7 @@ class Images:
         self._environment = environment
         self._builder = builder
         self._downloaded = folder / "downloaded"
-        self.run([RECIPE, "core", "bookworm", self.base, CA_BUNDLE, str(folder), PACKAGES])
+        modules.run(environment, [RECIPE, "core", "bookworm", self.base, CA_BUNDLE, str(folder), PACKAGES])
         options = [
             "--only-binary",
             ":all:",
@@ -48,7 +45,10 @@ class Images:
             "--platform",
             "manylinux2014_x86_64",
         ]
-        self.run([sys.executable, "-m", "pip", "download", "--quiet", *options, "--dest", self._downloaded, *WHEELS])
+        modules.run(
+            environment,
+            [sys.executable, "-m", "pip", "download", "--quiet", *options, "--dest", self._downloaded, *WHEELS],
+        )
 
     def build(self, place: Path, name: str, **arguments: Any) -> dict[str, Any]:
         """What core_image says of an image whose wheels lie there."""
@@ -63,7 +63,7 @@ class Images:
             airflow_version="3.3.2",
             context=core_image_context(self.base, "3.11", builder=self._builder),
             wheelhouse=str(wheelhouse.path),
-            uv=str(TOOLS / "uv"),
+            uv=str(modules.TOOLS / "uv"),
             builder=self._builder,
             **arguments,
         )
@@ -72,15 +72,6 @@ class Images:
         """What core_image_push says."""
         return self.module("core_image_push", reference=reference, builder=self._builder, **arguments)
 
-    def module(self, module: str, **arguments: Any) -> dict[str, Any]:
+    def module(self, name: str, /, **arguments: Any) -> dict[str, Any]:
         """What a module says, as Ansible runs it."""
-        ansible = [TOOLS / "ansible", "localhost", "--module-name", f"airstack.backbone.{module}"]
-        said = self.run([*ansible, "--args", json.dumps(arguments), "--one-line"])
-        result: dict[str, Any] = json.loads(said.split("=>", 1)[1])
-        return result
-
-    def run(self, command: list[Any]) -> str:
-        environment = {**self._environment, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
-        done = subprocess.run(command, cwd=ROOT, env=environment, check=False, capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        return modules.module(self._environment, name, **arguments)
