@@ -37,18 +37,26 @@ run() {
   programs="$programs $!"
 }
 
+# A shell that has yet to become its program may lose a signal, so each is told until it is gone.
 stop() {
   trap - TERM INT
   # shellcheck disable=SC2086 # several processes
   kill $programs 2>/dev/null || true
-  wait
+  for program in $programs; do
+    while kill "$program" 2>/dev/null; do
+      sleep 0.1
+    done
+  done
   exit "$1"
 }
 trap 'stop 0' TERM INT
 
+# One after the other: what kill says of several differs from shell to shell.
 ends() {
-  # shellcheck disable=SC2086 # several processes
-  ! kill -0 $programs 2>/dev/null
+  for program in $programs; do
+    kill -0 "$program" 2>/dev/null || return 0
+  done
+  return 1
 }
 
 fail() {

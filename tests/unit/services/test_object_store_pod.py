@@ -31,8 +31,8 @@ SHELL = ("env", "kill", "mkdir", "rm", "sleep")
 class Pod:
     """Its programs, each of which says that it runs, and what runs it."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.programs = folder, folder / "bin"
+    def __init__(self, folder: Path, shell: str) -> None:
+        self.folder, self.programs, self.shell = folder, folder / "bin", shell
         self.programs.mkdir()
         for name in SHELL:
             (self.programs / name).symlink_to(f"/bin/{name}")
@@ -59,7 +59,7 @@ class Pod:
             "PORTS": "account:6202 container:6201 object:6200",
         }
         with subprocess.Popen(
-            ["/bin/sh", str(SCRIPT)],
+            [self.shell, str(SCRIPT)],
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -73,9 +73,10 @@ class Pod:
                     os.killpg(process.pid, signal.SIGKILL)
 
 
-@pytest.fixture(name="pod")
-def pod_of_programs(tmp_path: Path) -> Pod:
-    return Pod(tmp_path)
+@pytest.fixture(name="pod", params=["/bin/sh", "/bin/bash"])
+def pod_of_programs(tmp_path: Path, request: pytest.FixtureRequest) -> Pod:
+    """What an image calls sh differs."""
+    return Pod(tmp_path, request.param)
 
 
 def until(pod: Pod, count: int) -> None:
