@@ -58,7 +58,7 @@ test-swarm: ## Deploy the platform on Docker Swarm, with an image that is built 
 	scripts/prove molecule-swarm
 
 .PHONY: test-image
-test-image: ## Build the image of the core, run it as strictly as can be, and promote it
+test-image: ## Build the image of the core, run it as strictly as can be, promote it, and run a platform in pods of podman's
 	@scripts/setup lab servers controller test
 	scripts/prove image
 

@@ -21,6 +21,9 @@ IS_ROOT = os.geteuid() == 0
 HAS_RABBITMQ = IS_ROOT and (RABBITMQ / "rabbitmq-server").exists() and bool(shutil.which("epmd"))
 """A node is started by root, for whom its programs are."""
 
+POSTGRESQL = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)), None)
+"""The programs of the newest one that is installed."""
+
 HAS_REDIS = bool(shutil.which("redis-server"))
 
 
@@ -43,6 +46,9 @@ mmdebstrap = _program("mmdebstrap", "mmdebstrap")
 docker_registry = _program("docker-registry", "docker-registry")
 dockerd = pytest.mark.skipif(not HAS_DOCKER, reason="needs docker.io (dockerd), and root, who alone makes namespaces")
 redis = pytest.mark.skipif(not HAS_REDIS, reason="needs redis-server")
+postgresql = pytest.mark.skipif(
+    not (IS_ROOT and POSTGRESQL), reason="needs postgresql, and root, who alone becomes its user"
+)
 sshd = pytest.mark.skipif(not SSHD, reason="needs openssh-server (sshd)")
 static_busybox = pytest.mark.skipif(not _is_static(shutil.which("busybox")), reason="needs busybox-static")
 docker_engine = pytest.mark.skipif(

@@ -38,6 +38,7 @@ class RabbitMQ(AbstractContextManager["RabbitMQ"]):
 
     tls: a folder with a certificate of 127.0.0.1, as airflow_broker gives it; without one the node has no TLS.
     plugins: of RabbitMQ, such as rabbitmq_management, which then listens on management_port. settings: of rabbitmq.conf.
+    passwords: of its users, by their secrets.
     """
 
     def __init__(
@@ -46,8 +47,10 @@ class RabbitMQ(AbstractContextManager["RabbitMQ"]):
         tls: Path | None = None,
         plugins: Sequence[str] = (),
         settings: Mapping[str, Any] | None = None,
+        passwords: Mapping[str, str] | None = None,
     ) -> None:
         self.folder = folder
+        self._passwords = passwords or PASSWORDS
         self.port, self._mapper, self._distribution = free_port(), free_port(), free_port()
         self.management_port = free_port()
         self._tls, self._plugins, self._settings = tls, plugins, settings or {}
@@ -73,7 +76,7 @@ class RabbitMQ(AbstractContextManager["RabbitMQ"]):
         self.stop()
 
     def url(self, user: str, secret: str) -> str:
-        password = PASSWORDS[secret].replace("@", "%40").replace("/", "%2F").replace(" ", "%20")
+        password = self._passwords[secret].replace("@", "%40").replace("/", "%2F").replace(" ", "%20")
         return f"amqp{'s' if self._tls else ''}://{user}:{password}@127.0.0.1:{self.port}/airflow-local"
 
     def start(self, broker: Mapping[str, Any]) -> None:
@@ -139,7 +142,7 @@ class RabbitMQ(AbstractContextManager["RabbitMQ"]):
         subprocess.run(["epmd", "-port", str(self._mapper), "-kill"], check=False, capture_output=True)
 
     def _write(self, broker: Mapping[str, Any]) -> None:
-        definitions = {**rabbitmq.users(broker, PASSWORDS), **rabbitmq.topology(broker)}
+        definitions = {**rabbitmq.users(broker, self._passwords), **rabbitmq.topology(broker)}
         self._definitions.write_text(json.dumps(definitions), encoding="utf-8")
 
     def _printed(self) -> str:

@@ -28,8 +28,9 @@ class Aws:
     asked: how often each of SQS's actions was asked for. policies: of each access key; a key without one may do everything.
     """
 
-    def __init__(self, app: Callable[..., Any]) -> None:
+    def __init__(self, app: Callable[..., Any], address: str) -> None:
         self._app = app
+        self._address = address
         self.port = 0
         self.asked: Counter[str] = Counter()
         self.policies: dict[str, Mapping[str, Any]] = {}
@@ -57,7 +58,7 @@ class Aws:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self._address}:{self.port}"
 
     def client(self, service: str, key: str = ADMINISTRATOR) -> Any:
         return boto3.client(
@@ -110,8 +111,8 @@ def allows(policy: Mapping[str, Any], action: str, resource: str) -> bool:
 
 
 @contextmanager
-def running() -> Iterator[Aws]:
-    """A server, which needs moto."""
+def running(address: str = "127.0.0.1", port: int = 0) -> Iterator[Aws]:
+    """A server, which needs moto. port: a free one with 0."""
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app  # noqa: PLC0415
     from werkzeug.serving import WSGIRequestHandler, make_server  # noqa: PLC0415
 
@@ -119,8 +120,8 @@ def running() -> Iterator[Aws]:
         def log(self, *args: object) -> None:
             pass
 
-    aws = Aws(DomainDispatcherApplication(create_backend_app))
-    listening = make_server("127.0.0.1", 0, aws, threaded=True, request_handler=Quiet)
+    aws = Aws(DomainDispatcherApplication(create_backend_app), address)
+    listening = make_server(address, port, aws, threaded=True, request_handler=Quiet)
     aws.port = listening.server_port
     thread = threading.Thread(target=listening.serve_forever)
     thread.start()

@@ -3,17 +3,13 @@
 
 """Pods that podman really runs from the manifests: what a component reads is there, and it writes where it may.
 
-The image is a small one that looks around itself. What podman 4.3 has not is left out: ports without a network, pods with DAGs,
-since it mounts no part of a volume (subPath) and fills in no variable in a command, and containers that run before others,
-which it now and then cannot remove in time.
+The image is a small one that looks around itself, and the pods have no DAGs and no network. tests/image/test_pods.py runs all
+pods of a platform, with the core's image.
 """
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import tarfile
 import tempfile
 import time
 from collections.abc import Iterator
@@ -23,16 +19,21 @@ from typing import Any
 import pytest
 import yaml
 
-from ansible_collections.airstack.backbone.plugins.module_utils._lab.settings import containers_conf
-from ansible_collections.airstack.backbone.plugins.module_utils._render.image import SHELL
-from ansible_collections.airstack.backbone.plugins.modules.lab_info import may_raise_limits
 from ansible_collections.airstack.backbone.tests.unit import needs
 from ansible_collections.airstack.backbone.tests.unit.render.kubernetes.conftest import Rendered, render, small
+from ansible_collections.airstack.backbone.tests.unit.render.kubernetes.kube_play import (
+    WORKLOADS,
+    Podman,
+    pods,
+    root_filesystem,
+    with_own_scratch,
+    without_ports,
+    without_probes,
+)
 
 pytestmark = [needs.root, needs.podman, needs.static_busybox]
 
 IMAGE = "localhost/looks-around:1"
-PAUSE = "localhost/pauses:1"
 APPLETS = ("basename", "cat", "id", "sed", "sh", "sleep", "touch")
 
 LOOKS = """
@@ -53,47 +54,6 @@ PROGRAMS = {"airflow": LOOKS, "python": LOOKS, "dumb-init": HANDS_ON}
 PLAYED = ("setup", "api-server", "scheduler")
 
 
-class Podman:
-    """podman with a storage of its own, in a folder that goes with it."""
-
-    def __init__(self, folder: Path, run: str) -> None:
-        self.storage = ["--root", str(folder / "storage"), "--runroot", run, "--storage-driver", "vfs"]
-        settings = containers_conf(
-            unified_cgroups=Path("/sys/fs/cgroup/cgroup.controllers").exists(),
-            may_raise_limits=may_raise_limits(),
-            systemd=Path("/run/systemd/system").is_dir(),
-        )
-        (folder / "containers.conf").write_text(
-            settings.replace("[engine]\n", f'[engine]\ninfra_image = "{PAUSE}"\n'), encoding="utf-8"
-        )
-        self.environment = {**os.environ, "CONTAINERS_CONF": str(folder / "containers.conf")}
-
-    def __call__(self, *words: str) -> str:
-        command = ["podman", "--log-level=error", *self.storage, *words]
-        done = subprocess.run(command, env=self.environment, check=False, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-
-def root_filesystem(folder: Path) -> Path:
-    """An archive of what the image has: a shell, and programs that stand where Airflow's are."""
-    root = folder / "root"
-    for path in ("bin", "etc", "proc", "sys", "dev", "tmp", "run", "var/log", "usr/bin"):
-        (root / path).mkdir(parents=True, exist_ok=True)
-    (root / "tmp").chmod(0o1777)
-    busybox = shutil.which("busybox")
-    assert busybox
-    shutil.copy(busybox, root / "bin/busybox")
-    for applet in APPLETS:
-        (root / "bin" / applet).symlink_to("busybox")
-    for name, text in PROGRAMS.items():
-        (root / "bin" / name).write_text(SHELL + text, encoding="utf-8")
-        (root / "bin" / name).chmod(0o755)
-    with tarfile.open(folder / "root.tar", "w") as archive:
-        archive.add(root, ".")
-    return folder / "root.tar"
-
-
 @pytest.fixture(name="podman", scope="module")
 def podman_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
     folder = tmp_path_factory.mktemp("podman")
@@ -103,27 +63,24 @@ def podman_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podm
 
 
 def _podman(folder: Path, run: str) -> Iterator[Podman]:
-    podman = Podman(folder, run)
-    archive = str(root_filesystem(folder))
-    podman("import", "--quiet", "--change", 'ENTRYPOINT ["/bin/sleep", "1000"]', archive, PAUSE)
-    entry = ["--change", "USER 50000:0", "--change", 'ENTRYPOINT ["dumb-init", "--"]', "--change", "ENV PATH=/bin"]
-    podman("import", "--quiet", *entry, archive, IMAGE)
+    podman = Podman(folder, run, "vfs")
+    archive = root_filesystem(folder, APPLETS, PROGRAMS)
+    podman.bring_pause(archive)
+    podman.bring_image(archive, IMAGE, "USER 50000:0", 'ENTRYPOINT ["dumb-init", "--"]', "ENV PATH=/bin")
     try:
         yield podman
     finally:
-        podman("pod", "rm", "--all", "--force", "--time", "0")
-        podman("rmi", "--all", "--force")
+        podman.clear()
         shutil.rmtree(folder)
 
 
 def pod_of(rendered: Rendered, component: str) -> dict[str, Any]:
-    """A component's pod, with the small image and without ports."""
-    template = rendered.pods()[component]
-    spec = template["spec"]
-    (container,) = spec["containers"]
-    container["image"] = IMAGE
-    container.pop("ports", None)
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": component, **template["metadata"]}, "spec": spec}
+    """A component's pod, with the small image."""
+    (workload,) = [each for each in rendered.of_kind(*WORKLOADS) if component in each["metadata"]["name"]]
+    (pod,) = pods(workload)
+    pod["metadata"]["name"] = component
+    pod["spec"]["containers"][0]["image"] = IMAGE
+    return with_own_scratch(without_ports(without_probes(pod)))
 
 
 def said(podman: Podman, component: str) -> list[str]:
@@ -143,7 +100,9 @@ def played_platform(podman: Podman, tmp_path_factory: pytest.TempPathFactory) ->
         "airflow_worker_pools": [{"name": "etl", "queues": ["etl"]}],
     }
     rendered = render(described, {}, small)
-    played = [*rendered.of_kind("ConfigMap", "Secret"), *(pod_of(rendered, component) for component in PLAYED)]
+    for secret in rendered.of_kind("Secret"):
+        podman.bring_secret(secret)
+    played = [*rendered.of_kind("ConfigMap"), *(pod_of(rendered, component) for component in PLAYED)]
     file = tmp_path_factory.mktemp("played") / "pods.yaml"
     file.write_text(yaml.safe_dump_all(played, sort_keys=False), encoding="utf-8")
     podman("kube", "play", "--quiet", "--network", "none", str(file))
