@@ -107,7 +107,7 @@ def steps(service: Service, told: Told, place: Place, key: str) -> list[Step]:
                 *_claim(service, told, place),
             ],
         ),
-        Step(f"secrets of the {service.name}", "exists", _secret(service, place)),
+        Step(f"secrets of the {service.name}", "exists", _secret(service, place, key)),
         Step(service.name, "rolled_out", [_service(service, place), _workload(service, told, place, key)]),
     ]
     return [step for step in made if step.manifests]
@@ -137,9 +137,11 @@ def _claim(service: Service, told: Told, place: Place) -> list[Manifest]:
     return [{**made, "metadata": {**made["metadata"], "name": told.claim.name}}]
 
 
-def _secret(service: Service, place: Place) -> list[Manifest]:
+def _secret(service: Service, place: Place, key: str) -> list[Manifest]:
+    """Its values are in no diff, so that a hash has to tell that they differ."""
     data = {name: base64.b64encode(value.encode()).decode() for name, value in service.secrets.items()}
-    return [_manifest("v1", "Secret", service, place, type="Opaque", data=data)] if data else []
+    made = _manifest("v1", "Secret", service, place, type="Opaque", data=data)
+    return [naming.annotated(made, {naming.CONTENT: naming.keyed_digest(data, key)})] if data else []
 
 
 def _service(service: Service, place: Place) -> Manifest:

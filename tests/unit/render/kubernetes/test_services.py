@@ -153,6 +153,14 @@ def test_a_service_whose_programs_look_in_one_place_has_its_files_there() -> Non
     assert folder == "/etc/swift"
 
 
+def test_secrets_that_differ_are_told_where_their_values_are_hidden() -> None:
+    told = [
+        one(made(service), "Secret")["metadata"]["annotations"]
+        for service in (DATABASE, replace(DATABASE, secrets={"roles.sql": "another"}))
+    ]
+    assert told[0] != told[1]
+
+
 def test_words_of_a_variable_are_taken_literally() -> None:
     (container,) = one(made(), "StatefulSet")["spec"]["template"]["spec"]["containers"]
     assert {"name": "PROMPT", "value": "$$(hostname)"} in container["env"]
