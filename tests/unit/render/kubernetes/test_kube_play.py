@@ -119,5 +119,7 @@ def test_a_pod_runs_its_command_and_reads_its_credentials(podman: Podman, platfo
     assert lines[1] == "user 50000 group 0", lines
     read = {line.removeprefix("reads ") for line in lines if line.startswith("reads ")}
     assert read == {f"/run/secrets/airflow/{credential}" for credential in component["secret_settings"].values()}
+    for credential, value in platform.values[name].items():
+        assert podman("exec", f"{name}-airflow", "cat", f"/run/secrets/airflow/{credential}") == value
     writes = {line for line in lines if line.startswith("writes ")}
     assert writes == {"writes /tmp", "writes /var/log/airflow"}, lines
