@@ -100,3 +100,13 @@ def test_python_without_venv_and_not_root(clone: pathlib.Path) -> None:
 
 def test_unknown_purpose(clone: pathlib.Path) -> None:
     assert_refused(clone, setup(clone, "nonsense"), "no requirements/nonsense.txt")
+
+
+def test_kubectl_missing_and_not_root(clone: pathlib.Path) -> None:
+    program(clone, "python3.13", "exit 0")
+    assert_refused(
+        clone,
+        setup(clone, "cluster", "controller"),
+        "only root may install them",
+        "apt-get install --no-install-recommends kubernetes-client",
+    )
