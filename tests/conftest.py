@@ -27,6 +27,8 @@ HOLDS_IN_CI = frozenset(
         "needs a pool that does not run the first source",
         "needs a pool that reads other sources",
         "needs a platform on Docker Swarm",
+        "needs a platform on Kubernetes",
+        "needs a platform whose components run in containers",
         "needs a user of a team",
         "needs the platform's own object store",
         # What a pipeline may have somewhere, and scripts/setup installs nowhere.

@@ -17,13 +17,20 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from ansible_collections.airstack.backbone.tests.integration import deployed
+from ansible_collections.airstack.backbone.tests.integration import containers, deployed
 from ansible_collections.airstack.backbone.tests.integration.deployed import Platform, at_once, wait_for
 
 PLATFORM: pytest.StashKey[Platform] = pytest.StashKey()
 FOLDER: pytest.StashKey[pathlib.Path] = pytest.StashKey()
 
 NO_PLATFORM = "needs a deployed platform: --ansible-inventory"
+OF_PLATFORMS: dict[str, tuple[str, t.Container[str]]] = {
+    "containers": ("needs a platform whose components run in containers", containers.OF_PLATFORM),
+    "swarm": ("needs a platform on Docker Swarm", ["swarm"]),
+    "kubernetes": ("needs a platform on Kubernetes", ["kubernetes"]),
+}
+"""Tests of some platforms alone, by their marker: why others skip them, and which ones run them."""
+
 RUN_SECONDS = 300
 TASK_PROCESS = re.compile(r"airflow worker -- ")
 """The title that Airflow 3.3 gives to the process of a task."""
@@ -42,7 +49,11 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "broker: what another broker may do otherwise; the scenarios of brokers run these alone"
     )
-    config.addinivalue_line("markers", "swarm: of a platform on Docker Swarm; its scenario runs these alone")
+    config.addinivalue_line("markers", "containers: of a platform whose components run in containers")
+    config.addinivalue_line(
+        "markers", "swarm: of a platform on Docker Swarm; its scenario runs these and `containers` alone"
+    )
+    config.addinivalue_line("markers", "kubernetes: of a platform on Kubernetes; likewise")
     inventory = config.getoption("ansible_inventory")
     if not inventory or config.getoption("collectonly"):
         return
@@ -95,8 +106,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             and config.getoption("may_disturb") != environment
         ):
             item.add_marker(pytest.mark.skip(f"disturbs the platform: needs --may-disturb={environment}"))
-        if platform is not None and item.get_closest_marker("swarm") and platform.plan["platform"] != "swarm":
-            item.add_marker(pytest.mark.skip("needs a platform on Docker Swarm"))
+        for marker, (reason, platforms) in OF_PLATFORMS.items():
+            if platform is not None and item.get_closest_marker(marker) and platform.plan["platform"] not in platforms:
+                item.add_marker(pytest.mark.skip(reason))
     items.sort(key=lambda item: "workers_stopped" in getattr(item, "fixturenames", ()))
 
 
@@ -114,6 +126,11 @@ def deployed_platform(pytestconfig: pytest.Config) -> Platform:
 @pytest.fixture(name="airflow", scope="session")
 def rest_api(platform: Platform) -> deployed.Airflow:
     return platform.airflow
+
+
+@pytest.fixture(name="containers", scope="session")
+def containers_of_the_platform(platform: Platform) -> containers.Containers:
+    return containers.OF_PLATFORM[platform.plan["platform"]](platform)
 
 
 @pytest.fixture(name="scans", scope="session")

@@ -8,13 +8,16 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import functools
+import http.client
 import json
 import os
 import pathlib
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
+import threading
 import time
 import typing as t
 import urllib.error
@@ -23,12 +26,17 @@ import urllib.request
 
 import testinfra
 
+from ansible_collections.airstack.backbone.plugins.module_utils._model.placement import API_NAME
+
 HERE = pathlib.Path(__file__).parent
 ROOT = HERE.parents[1]
 VERIFY = "playbooks/verify.yml"
 SEEK = (HERE / "seek.py").read_text(encoding="utf-8")
 
 Answer = t.TypeVar("Answer")
+
+API_SECONDS = 120
+"""How long the way to an API server in a cluster may be away, as while another pod takes over."""
 
 
 def ansible_playbook(
@@ -56,9 +64,11 @@ def wait_for(look: t.Callable[[], Answer], seconds: float, every: float = 1.0) -
 class Airflow:
     """The REST API, as the platform's first user."""
 
-    def __init__(self, url: str, user: str, password: str) -> None:
+    def __init__(self, url: str, user: str, password: str, again: t.Callable[[], None] | None = None) -> None:
+        """again: makes the way to it anew, where that may go with a pod; a request is then made again."""
         self._url = url
         self._credentials = {"username": user, "password": password}
+        self._again = again
 
     @functools.cached_property
     def _token(self) -> str:
@@ -73,6 +83,19 @@ class Airflow:
         data = None if body is None else json.dumps(body).encode()
         headers = {"Accept": "application/json", "Content-Type": "application/json", **headers}
         request = urllib.request.Request(self._url + path, data, headers, method=method)
+        deadline = time.monotonic() + API_SECONDS
+        while True:
+            try:
+                return self._answer(request)
+            except urllib.error.HTTPError:
+                raise
+            except (OSError, http.client.HTTPException):
+                if self._again is None or time.monotonic() > deadline:
+                    raise
+            self._again()
+
+    @staticmethod
+    def _answer(request: urllib.request.Request) -> t.Any:
         # No proxy: the platform's own addresses are reached directly.
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(request, timeout=30) as answer:
@@ -123,6 +146,38 @@ def _path(run: dict[str, t.Any]) -> str:
     return f"dags/{run['dag_id']}/dagRuns/{quoted(run['dag_run_id'])}"
 
 
+class Forward:
+    """A way to a Service of a cluster, which kubectl keeps as long as the pod is there that it leads to."""
+
+    def __init__(self, kubectl: t.Sequence[str], service: str, port: int) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            local = free.getsockname()[1]
+        self.url = f"http://127.0.0.1:{local}"
+        self._command = [*kubectl, "port-forward", f"service/{service}", f"{local}:{port}"]
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self.again()
+
+    def again(self) -> None:
+        """Begin it anew; return when it takes connections, or a moment later where there is no pod."""
+        with self._lock:
+            self.end()
+            self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            wait_for(self._takes, 5, every=0.2)
+
+    def _takes(self) -> bool:
+        host, _colon, port = self.url.removeprefix("http://").partition(":")
+        with contextlib.suppress(OSError), socket.create_connection((host, int(port)), timeout=1):
+            return True
+        return False
+
+    def end(self) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait()
+
+
 class Platform:
     """What Ansible knows about a deployed platform, and the ways into it."""
 
@@ -135,6 +190,7 @@ class Platform:
         self.plan: dict[str, t.Any] = described["plan"]
         self.secrets: dict[str, str] = described["secrets"]
         self._connections: dict[str, dict[str, t.Any]] = described["connections"]
+        self.cluster: dict[str, t.Any] = described["cluster"]
         self._sockets = folder / "s"
         self._sockets.mkdir()
 
@@ -142,8 +198,20 @@ class Platform:
     def airflow(self) -> Airflow:
         return self.airflow_as(self.plan["api"]["admin_user"], self.secrets["admin"])
 
+    @property
+    def kubectl(self) -> list[str]:
+        """The command that asks the namespace, as who deployed into it."""
+        known = {name: self.cluster[name] for name in ("kubeconfig", "context", "namespace")}
+        return ["kubectl", *(f"--{name}={value}" for name, value in known.items() if value)]
+
+    @functools.cached_property
+    def _forward(self) -> Forward:
+        return Forward(self.kubectl, API_NAME, self.plan["api"]["port"])
+
     def airflow_as(self, user: str, password: str) -> Airflow:
         api = self.plan["api"]
+        if self.plan["platform"] == "kubernetes":
+            return Airflow(self._forward.url, user, password, self._forward.again)
         address = next(host["address"] for host in self.plan["hosts"] if host["name"] == api["hosts"][0])
         return Airflow(f"http://{address}:{api['port']}", user, password)
 
@@ -205,6 +273,8 @@ class Platform:
 
     def disconnect(self) -> None:
         """End the shared connections, which would outlive the tests."""
+        if "_forward" in self.__dict__:
+            self._forward.end()
         for known in self._connections.values():
             place = f"{known['user']}@{known['address']}"
             command = ["ssh", *self._options(known), "-p", str(known["port"]), "-O", "exit", place]
