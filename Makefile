@@ -25,7 +25,7 @@ TOOK = $$(( (SECONDS - begin) / 60 )) min $$(( (SECONDS - begin) % 60 )) s
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: up
 up: ## Deploy Airflow onto five throwaway hosts on this machine
@@ -56,6 +56,11 @@ test-brokers: ## Deploy the platform on each of the other brokers, one after the
 test-swarm: ## Deploy the platform on Docker Swarm, with an image that is built before
 	@scripts/setup lab servers controller lint test
 	scripts/prove molecule-swarm
+
+.PHONY: test-kubernetes
+test-kubernetes: ## Deploy the platform into the cluster that KUBECONFIG names (molecule/kubernetes/molecule.yml)
+	@scripts/setup lab cluster controller lint test
+	scripts/prove molecule-kubernetes
 
 .PHONY: test-image
 test-image: ## Build the image of the core, run it as strictly as can be, promote it, and run a platform in pods of podman's
