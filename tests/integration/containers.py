@@ -130,7 +130,8 @@ class Swarm(Containers):
 class Cluster(Containers):
     """A namespace, asked with kubectl as who deployed into it."""
 
-    update_seconds = 420
+    # Each question to a cluster costs its client some seconds of computing.
+    update_seconds = 900
 
     def kubectl(self, *command: str, stdin: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:
         return self._run([*self._platform.kubectl, *command], stdin, check)
