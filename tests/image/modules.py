@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TOOLS = Path(sys.executable).parent
 
 
-def module(environment: Mapping[str, str], name: str, /, **arguments: Any) -> dict[str, Any]:
+def module(environment: Mapping[str, str], name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """What a module says."""
     ansible = [TOOLS / "ansible", "localhost", "--module-name", f"airstack.backbone.{name}"]
     said = run(environment, [*ansible, "--args", json.dumps(arguments), "--one-line"])

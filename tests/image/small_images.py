@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,21 +58,20 @@ class Images:
         for path in aside.iterdir():
             os.utime(path)
         wheelhouse = wheelhouses.keep(place, aside, wheels.read(aside), "inputs", "3.11")
-        return self.module(
-            "core_image",
-            name=f"{self._registry}/airstack-test-{os.getpid()}/{name}",
-            airflow_version="3.3.2",
-            context=core_image_context(self.base, "3.11", builder=self._builder),
-            wheelhouse=str(wheelhouse.path),
-            uv=str(modules.TOOLS / "uv"),
-            builder=self._builder,
-            **arguments,
-        )
+        told = {
+            "name": f"{self._registry}/airstack-test-{os.getpid()}/{name}",
+            "airflow_version": "3.3.2",
+            "context": core_image_context(self.base, "3.11", builder=self._builder),
+            "wheelhouse": str(wheelhouse.path),
+            "uv": str(modules.TOOLS / "uv"),
+            "builder": self._builder,
+        }
+        return self.module("core_image", {**told, **arguments})
 
     def push(self, reference: str, **arguments: Any) -> dict[str, Any]:
         """What core_image_push says."""
-        return self.module("core_image_push", reference=reference, builder=self._builder, **arguments)
+        return self.module("core_image_push", {"reference": reference, "builder": self._builder, **arguments})
 
-    def module(self, name: str, /, **arguments: Any) -> dict[str, Any]:
+    def module(self, name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """What a module says, as Ansible runs it."""
-        return modules.module(self._environment, name, **arguments)
+        return modules.module(self._environment, name, arguments)

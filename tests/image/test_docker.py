@@ -63,9 +63,8 @@ def test_an_image_is_built_tried_and_pushed(engine: Engine, tmp_path: Path) -> N
     reference = built["image"]["reference"]
     assert built["image"]["labels"]["a"] == "b"
     assert not engine.images.build(tmp_path / "again", "good", trial=TRIAL, labels={"a": "b"})["changed"]
-    info = engine.images.module(
-        "core_image_info", name=reference.rpartition(":")[0], builder="docker", base=engine.images.base
-    )
+    asked = {"name": reference.rpartition(":")[0], "builder": "docker", "base": engine.images.base}
+    info = engine.images.module("core_image_info", asked)
     assert info["builder"]["version"] == engine.docker("version", "--format", "{{.Server.Version}}")
     assert (info["has_base"], [each["id"] for each in info["images"]]) == (True, [built["image"]["id"]])
     assert engine.push(reference)["changed"]

@@ -254,12 +254,13 @@ def network_of(podman: kube_play.Podman) -> Iterator[tuple[str, str]]:
 def publish(environment: Mapping[str, str], storage: Path, sentinel: str, folder: Path) -> None:
     """Both sources, as the roles publish them."""
     names = list(DAGS)
-    modules.module(environment, "dag_storage", path=str(storage), environment="pods", sources=names, sentinel=sentinel)
+    wanted = {"path": str(storage), "environment": "pods", "sources": names, "sentinel": sentinel}
+    modules.module(environment, "dag_storage", wanted)
     for name, text in DAGS.items():
         (folder / name).mkdir()
         (folder / name / f"{name}_dag.py").write_text(text.lstrip(), encoding="utf-8")
     sources = [{"name": name, "path": str(folder / name)} for name in names]
-    assert modules.module(environment, "dag_sync", storage=str(storage), sources=sources)["changed"]
+    assert modules.module(environment, "dag_sync", {"storage": str(storage), "sources": sources})["changed"]
 
 
 @pytest.fixture(name="platform", scope="module")
