@@ -432,7 +432,8 @@ def _on_kubernetes(given: Rendered) -> Seen:
     made = [manifest for step in given.made for manifest in step]
     names = {dns.label(each["name"]): each["name"] for each in given.model}
     platform = Platform.of(given.plan, endpoints_of(given.plan))
-    services = network.services(Target(platform, small(given.model, given.values)))
+    target = Target(platform, small(given.model, given.values))
+    services = {service: network.places(service, target) for service in ("database", "broker", "log_store")}
     found: Seen = {}
     for wave, step in enumerate(given.made):
         for each in step:
