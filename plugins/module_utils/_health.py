@@ -59,6 +59,20 @@ class Finding:
         return f"{self.part}: {self.found}; {self.advice}"
 
 
+def with_least(plan: Mapping[str, Any], least: Mapping[str, int]) -> dict[str, Any]:
+    """The plan with no more machines of a component than have to be there. least: by a component's name."""
+    pools = [_with_least(pool, least.get(f"worker-{pool['name']}")) for pool in plan["pools"]]
+    components = [_with_least(component, least.get(component["name"])) for component in plan["components"]]
+    return {**plan, "pools": pools, "components": components}
+
+
+def _with_least(counted: Mapping[str, Any], least: int | None) -> Mapping[str, Any]:
+    if least is None:
+        return counted
+    machines = counted["machines"][:least]
+    return {**counted, "machines": machines, "replicas": len(machines)}
+
+
 def examine(plan: Mapping[str, Any], seen: Mapping[str, Any]) -> list[Finding]:
     """Everything that is wrong with a platform, the causes before what follows from them."""
     return [
@@ -169,9 +183,10 @@ def _queues(plan: Mapping[str, Any], seen: Mapping[str, Any]) -> Iterator[Findin
             yield Finding(f"queue {queue}", f"the broker says: {answer['error']}", advice)
         elif answer["consumers"] is None:
             continue
-        elif answer["consumers"] == 0:
+        elif answer["consumers"] == 0 and (machines or answer["messages"]):
             waiting = f", and {answer['messages']} tasks wait" if answer["messages"] else ""
-            yield Finding(f"queue {queue}", f"no worker consumes it{waiting}", advice)
+            severity = ERROR if machines else WARNING
+            yield Finding(f"queue {queue}", f"no worker consumes it{waiting}", advice, severity=severity)
         elif answer["consumers"] < len(machines):
             found = f"{answer['consumers']} of {len(machines)} workers consume it"
             yield Finding(f"queue {queue}", found, advice, severity=WARNING)

@@ -47,6 +47,10 @@ options:
   image:
     description: An image of the core, whose Python is used instead of O(python). The host's Docker Engine runs it.
     type: str
+  least:
+    description: How many of a component have to be there at least, by its name, where something else than O(plan) decides.
+    type: dict
+    default: {}
   timeout:
     description: Seconds to wait. With V(0), and in check mode where O(python) is missing and no O(image) is named, looks once.
     type: int
@@ -185,9 +189,9 @@ def has_core(python: str, image: str | None) -> bool:
 class Look:
     """One look at a platform, as _health.examine wants it."""
 
-    def __init__(self, module: AnsibleModule) -> None:
+    def __init__(self, module: AnsibleModule, plan: Mapping[str, Any]) -> None:
         self._module = module
-        self._plan: dict[str, Any] = module.params["plan"]
+        self._plan = plan
         self._broker: dict[str, Any] = module.params["broker"] or {"scheme": "amqp", **self._plan["broker"]}
 
     def take(self) -> dict[str, Any]:
@@ -352,15 +356,17 @@ def main() -> None:
             "broker_password": {"type": "str", "required": True, "no_log": True},
             "python": {"type": "path", "default": "/opt/airflow/core/current/bin/python"},
             "image": {"type": "str"},
+            "least": {"type": "dict", "default": {}},
             "timeout": {"type": "int", "default": 180},
         },
         supports_check_mode=True,
     )
-    plan = module.params["plan"]
+    least = {component: int(number) for component, number in module.params["least"].items()}
+    plan = _health.with_least(module.params["plan"], least)
     started = time.monotonic()
     is_core_there = has_core(module.params["python"], module.params["image"])
     patience = module.params["timeout"] if is_core_there or not module.check_mode else 0
-    seen, findings = wait(Look(module), plan, patience)
+    seen, findings = wait(Look(module, plan), plan, patience)
     module.exit_json(
         changed=False,
         is_there=is_core_there or any("error" not in api for api in seen["apis"]),

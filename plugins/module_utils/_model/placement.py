@@ -66,6 +66,7 @@ class Platform:
     api_name: by what name or address other components reach the API server.
     entrance: the address at which people do; None: the same.
     publishers: who may publish DAGs, the first one does; from the hosts that read them all.
+    others: what runs besides components, and may be told resources as well.
     delegates: who may make and ask what has no host of its own, the first one does.
     servers: where the REST API is asked, each place with the host that answers there; from the API servers' hosts.
     collisions: what is wrong with what follows from a description, the plan.
@@ -82,6 +83,7 @@ class Platform:
     publishers: Callable[[Inventory, Sequence[str]], Sequence[str]] = lambda _inventory, readers: readers
     delegates: Callable[[Inventory], list[str]] = lambda inventory: inventory.hosts(CONTROL)
     servers: Callable[[Description, Inventory, Sequence[str]], list[dict[str, str]]] = _at_hosts
+    others: Callable[[Description], Sequence[str]] = lambda _described: ()
     collisions: Callable[[Mapping[str, Any]], list[Problem]] = lambda _plan: []
     hostname_callable: str | None = None
     has_addresses: bool = False
@@ -317,6 +319,7 @@ PLATFORMS: dict[str, Platform] = {
         publishers=lambda inventory, _readers: inventory.hosts(PUBLISHER),
         delegates=lambda inventory: inventory.hosts(PUBLISHER),
         servers=_in_cluster,
+        others=lambda described: ("gate", "publisher") if publishes_in_pod(described) else ("gate",),
         hostname_callable=ITS_ADDRESS,
         has_addresses=True,
         has_hosts=False,

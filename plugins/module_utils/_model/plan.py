@@ -69,7 +69,7 @@ def make(
         return None, problems
     made = _plan(described, sources, inventory, routing)
     problems = [
-        *resources.problems(described.resources, made["components"]),
+        *resources.problems(described.resources, made["components"], placement.of(described).others(described)),
         *demands.collisions(made),
         *placement.of(described).collisions(made),
     ]

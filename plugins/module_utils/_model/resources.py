@@ -50,12 +50,12 @@ field = mapping(
 )
 
 
-def problems(table: Table, components: Iterable[Mapping[str, Any]]) -> list[Problem]:
+def problems(table: Table, components: Iterable[Mapping[str, Any]], others: Iterable[str] = ()) -> list[Problem]:
     """Names that no component has, and promises above what may be taken.
 
-    components: as the plan lists them.
+    components: as the plan lists them. others: what runs besides.
     """
-    known = ["setup", *dict.fromkeys(name for each in components for name in (each["kind"], each["name"]))]
+    known = ["setup", *dict.fromkeys(name for each in components for name in (each["kind"], each["name"])), *others]
     found = []
     for name, parts in table.items():
         where = f"airflow_resources.{name}"

@@ -18,10 +18,10 @@ from ansible_collections.airstack.backbone.plugins.module_utils._model import (
     credentials,
     demands,
     explain,
-    plan,
     timeouts,
 )
 from ansible_collections.airstack.backbone.plugins.module_utils._model.inventory import Inventory
+from ansible_collections.airstack.backbone.tests.unit.model.plans import made, refused
 
 Variables = dict[str, Any]
 
@@ -58,19 +58,6 @@ CLUSTER = Inventory({"airflow_publisher": ["publisher1"]})
 
 def with_broker(inventory: Inventory, *hosts: str) -> Inventory:
     return Inventory({**inventory.groups, "airflow_broker": hosts}, inventory.addresses)
-
-
-def made(variables: Variables, inventory: Inventory) -> dict[str, Any]:
-    result, wrong = plan.make(variables, inventory)
-    assert wrong == []
-    assert result is not None
-    return result
-
-
-def found(variables: Variables, inventory: Inventory) -> dict[str, str]:
-    result, wrong = plan.make(variables, inventory)
-    assert result is None
-    return {problem.variable: problem.right for problem in wrong}
 
 
 def endpoints(planned: dict[str, Any]) -> dict[str, Any]:
@@ -325,7 +312,7 @@ def test_a_broker_from_elsewhere_has_the_users_that_are_named(variables: Variabl
 def test_what_a_broker_cannot_be_is_refused(
     variables: Variables, inventory: Inventory, given: Variables, hosts: list[str], variable: str, right: str
 ) -> None:
-    problems = found({**variables, **given}, with_broker(inventory, *hosts))
+    problems = refused({**variables, **given}, with_broker(inventory, *hosts))
     assert right in problems[variable], problems
 
 
@@ -389,4 +376,4 @@ def test_what_a_cluster_does_not_provide_is_refused(
     variables: Variables, given: Variables, groups: dict[str, list[str]], variable: str, right: str
 ) -> None:
     place = Inventory({**CLUSTER.groups, **groups})
-    assert right in found({**variables, **IN_CLUSTER, **given}, place)[variable]
+    assert right in refused({**variables, **IN_CLUSTER, **given}, place)[variable]

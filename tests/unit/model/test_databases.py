@@ -16,9 +16,9 @@ from ansible_collections.airstack.backbone.plugins.module_utils._model import (
     databases,
     demands,
     explain,
-    plan,
 )
 from ansible_collections.airstack.backbone.plugins.module_utils._model.inventory import Inventory
+from ansible_collections.airstack.backbone.tests.unit.model.plans import made, refused
 from ansible_collections.airstack.backbone.tests.unit.model.test_brokers import CLUSTER, IN_CLUSTER
 
 Variables = dict[str, Any]
@@ -31,19 +31,6 @@ EXTERNAL: Variables = {
 def without_database(inventory: Inventory) -> Inventory:
     groups = {name: hosts for name, hosts in inventory.groups.items() if name != "airflow_database"}
     return Inventory(groups, inventory.addresses)
-
-
-def made(variables: Variables, inventory: Inventory) -> dict[str, Any]:
-    result, wrong = plan.make(variables, inventory)
-    assert wrong == []
-    assert result is not None
-    return result
-
-
-def found(variables: Variables, inventory: Inventory) -> dict[str, str]:
-    result, wrong = plan.make(variables, inventory)
-    assert result is None
-    return {problem.variable: problem.right for problem in wrong}
 
 
 def test_each_provider_gives_what_all_give(variables: Variables, inventory: Inventory) -> None:
@@ -106,7 +93,7 @@ def test_the_results_have_the_role_that_is_said(variables: Variables, inventory:
 def test_what_an_external_database_needs(
     variables: Variables, inventory: Inventory, given: Variables, variable: str, right: str
 ) -> None:
-    wrong = found({**variables, **given}, without_database(inventory))
+    wrong = refused({**variables, **given}, without_database(inventory))
     assert list(wrong) == [variable]
     assert right in wrong[variable]
 
@@ -114,6 +101,6 @@ def test_what_an_external_database_needs(
 def test_an_external_database_has_no_host_and_another_one_no_address(
     variables: Variables, inventory: Inventory
 ) -> None:
-    assert "provided elsewhere" in found({**variables, **EXTERNAL}, inventory)["groups['airflow_database']"]
+    assert "provided elsewhere" in refused({**variables, **EXTERNAL}, inventory)["groups['airflow_database']"]
     url = {"airflow_database_url": EXTERNAL["airflow_database_url"], "airflow_database_results_user": "x"}
-    assert set(found({**variables, **url}, inventory)) == set(url)
+    assert set(refused({**variables, **url}, inventory)) == set(url)

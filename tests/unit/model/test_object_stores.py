@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.airstack.backbone.plugins.module_utils._model import demands, placement, plan
+from ansible_collections.airstack.backbone.plugins.module_utils._model import demands, plan
 from ansible_collections.airstack.backbone.plugins.module_utils._model.inventory import Inventory
+from ansible_collections.airstack.backbone.tests.unit.model.plans import made
 
 IN_CLUSTER = {
     "airflow_platform": "kubernetes",
@@ -24,12 +25,6 @@ IN_CLUSTER = {
 def with_pods(inventory: Inventory, **groups: list[str]) -> Inventory:
     services = {group: inventory.groups[group] for group in ("airflow_database", "airflow_broker")}
     return Inventory({**services, "airflow_publisher": ["publisher-0"], **groups}, inventory.addresses)
-
-
-def made(variables: dict[str, Any], inventory: Inventory) -> dict[str, Any]:
-    planned, problems = plan.make(variables, inventory, tuple(placement.PLATFORMS))
-    assert planned is not None, problems
-    return planned
 
 
 def test_a_cluster_provides_it_by_its_name(variables: dict[str, Any], inventory: Inventory) -> None:
@@ -75,7 +70,7 @@ def test_what_a_cluster_cannot_provide_it_with(
     wrong: set[str],
 ) -> None:
     told = {**variables, **IN_CLUSTER, **changed}
-    _planned, problems = plan.make(told, with_pods(inventory, **groups), tuple(placement.PLATFORMS))
+    _planned, problems = plan.make(told, with_pods(inventory, **groups))
     assert {problem.variable for problem in problems} == wrong
 
 

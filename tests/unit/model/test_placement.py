@@ -20,6 +20,7 @@ from ansible_collections.airstack.backbone.plugins.module_utils._model import (
 )
 from ansible_collections.airstack.backbone.plugins.module_utils._model.inventory import Inventory
 from ansible_collections.airstack.backbone.plugins.module_utils._services import postgresql
+from ansible_collections.airstack.backbone.tests.unit.model.plans import made, refused
 
 SERVICES = ("airflow_database", "airflow_broker", "airflow_object_store")
 NODES = ["node1", "node2", "node3"]
@@ -49,43 +50,30 @@ def publishing(inventory: Inventory, **groups: list[str]) -> Inventory:
     return without_hosts(inventory, airflow_publisher=["publisher1"], **groups)
 
 
-def planned(variables: dict[str, Any], inventory: Inventory) -> dict[str, Any]:
-    made, wrong = plan.make(variables, inventory, tuple(placement.PLATFORMS))
-    assert wrong == []
-    assert made is not None
-    return made
+def by_name(planned: dict[str, Any], key: str) -> dict[str, Any]:
+    return {component["name"]: component[key] for component in planned["components"]}
 
 
-def refused(variables: dict[str, Any], inventory: Inventory) -> dict[str, str]:
-    made, wrong = plan.make(variables, inventory, tuple(placement.PLATFORMS))
-    assert made is None
-    return {problem.variable: problem.right for problem in wrong}
-
-
-def by_name(made: dict[str, Any], key: str) -> dict[str, Any]:
-    return {component["name"]: component[key] for component in made["components"]}
-
-
-def processes(made: dict[str, Any], endpoints: dict[str, Any]) -> dict[str, int]:
+def processes(planned: dict[str, Any], endpoints: dict[str, Any]) -> dict[str, int]:
     """How many heartbeats each component's health asks for."""
-    model = components.model(made, endpoints)
+    model = components.model(planned, endpoints)
     return {each["name"]: each["health"]["processes"] for each in model if "processes" in each["health"]}
 
 
 @pytest.fixture(name="planned")
 def planned_on_systemd(variables: dict[str, Any], inventory: Inventory) -> dict[str, Any]:
-    return planned(variables, inventory)
+    return made(variables, inventory)
 
 
 @pytest.fixture
 def swarm(variables: dict[str, Any], inventory: Inventory) -> dict[str, Any]:
     hosts = without_hosts(inventory, airflow_control=["node1"], airflow_workers_etl=["node2", "node3"])
-    return planned(with_replicas(variables, "swarm"), hosts)
+    return made(with_replicas(variables, "swarm"), hosts)
 
 
 @pytest.fixture
 def kubernetes(variables: dict[str, Any], inventory: Inventory) -> dict[str, Any]:
-    return planned(on_kubernetes(with_replicas(variables, "kubernetes")), publishing(inventory))
+    return made(on_kubernetes(with_replicas(variables, "kubernetes")), publishing(inventory))
 
 
 def test_only_what_works_is_offered(variables: dict[str, Any], inventory: Inventory) -> None:
@@ -97,8 +85,8 @@ def test_only_what_works_is_offered(variables: dict[str, Any], inventory: Invent
 
 def test_on_systemd_the_hosts_are_the_replicas(variables: dict[str, Any], inventory: Inventory) -> None:
     groups = {"airflow_control": ["a", "b"], "airflow_schedulers": ["b"], "airflow_workers_etl": ["c", "d", "e"]}
-    made = planned(variables, Inventory({**inventory.groups, **groups}))
-    assert by_name(made, "replicas") == {
+    planned = made(variables, Inventory({**inventory.groups, **groups}))
+    assert by_name(planned, "replicas") == {
         "api-server": 2,
         "scheduler": 1,
         "dag-processor": 2,
@@ -106,8 +94,8 @@ def test_on_systemd_the_hosts_are_the_replicas(variables: dict[str, Any], invent
         "worker-etl": 3,
         "worker-ml": 1,
     }
-    assert by_name(made, "machines") == by_name(made, "hosts")
-    assert [pool["replicas"] for pool in made["pools"]] == [3, 1]
+    assert by_name(planned, "machines") == by_name(planned, "hosts")
+    assert [pool["replicas"] for pool in planned["pools"]] == [3, 1]
 
 
 def test_systemd_refuses_a_number_of_workers(variables: dict[str, Any], inventory: Inventory) -> None:
@@ -135,16 +123,16 @@ def test_on_swarm_a_group_narrows_down_where_a_component_may_run(swarm: dict[str
 
 def test_on_swarm_a_child_of_control_narrows_further(variables: dict[str, Any], inventory: Inventory) -> None:
     groups = {"airflow_control": ["node1", "node2"], "airflow_schedulers": ["node2"], "airflow_workers_etl": ["node3"]}
-    made = planned({**variables, "airflow_platform": "swarm"}, without_hosts(inventory, **groups))
-    hosts = by_name(made, "hosts")
+    planned = made({**variables, "airflow_platform": "swarm"}, without_hosts(inventory, **groups))
+    hosts = by_name(planned, "hosts")
     assert (hosts["scheduler"], hosts["triggerer"]) == (["node2"], ["node1", "node2"])
     assert [hosts[worker] for worker in WORKERS] == [["node3"], NODES]
 
 
 def test_on_swarm_several_pools_share_a_node(variables: dict[str, Any], inventory: Inventory) -> None:
     groups = {"airflow_control": ["node1"], **{f"airflow_workers_{name}": ["node1"] for name in ("etl", "ml")}}
-    made = planned({**variables, "airflow_platform": "swarm"}, without_hosts(inventory, **groups))
-    assert set(map(tuple, by_name(made, "hosts").values())) == {("node1",)}
+    planned = made({**variables, "airflow_platform": "swarm"}, without_hosts(inventory, **groups))
+    assert set(map(tuple, by_name(planned, "hosts").values())) == {("node1",)}
 
 
 @pytest.mark.parametrize(
@@ -169,8 +157,8 @@ def test_on_swarm_a_manager_is_the_first_node(variables: dict[str, Any], invento
         "airflow_workers_ml": ["node3"],
         "airflow_swarm_managers": ["node2"],
     }
-    made = planned({**variables, "airflow_platform": "swarm"}, without_hosts(inventory, **groups))
-    assert made["nodes"] == ["node2", "node1", "node3"]
+    planned = made({**variables, "airflow_platform": "swarm"}, without_hosts(inventory, **groups))
+    assert planned["nodes"] == ["node2", "node1", "node3"]
 
 
 def test_on_swarm_every_node_has_the_published_port_and_no_other(swarm: dict[str, Any]) -> None:
@@ -210,7 +198,7 @@ def test_on_swarm_a_service_has_a_name_that_the_engine_takes(variables: dict[str
     }
     hosts = without_hosts(inventory, airflow_control=NODES)
     assert list(refused(described, hosts)) == [f"the service of worker-{'m' * 16}"]
-    assert planned({**described, "airflow_environment": "a" * 31}, hosts)
+    assert made({**described, "airflow_environment": "a" * 31}, hosts)
 
 
 def test_on_kubernetes_no_host_runs_a_component(kubernetes: dict[str, Any]) -> None:
@@ -278,9 +266,9 @@ def test_a_pod_that_publishes_asks_the_service(
     variables: dict[str, Any], inventory: Inventory, told: dict[str, str], url: str
 ) -> None:
     described = {**on_kubernetes(variables), "airflow_dag_storage_provider": "persistent_volume", **told}
-    made = planned(described, publishing(inventory))
-    assert made["api"]["servers"] == [{"host": "the cluster", "url": url}]
-    assert made["dag_storage"]["publishes_in_pod"]
+    planned = made(described, publishing(inventory))
+    assert planned["api"]["servers"] == [{"host": "the cluster", "url": url}]
+    assert planned["dag_storage"]["publishes_in_pod"]
 
 
 def test_on_hosts_each_api_server_is_asked(planned: dict[str, Any], swarm: dict[str, Any]) -> None:
@@ -291,13 +279,13 @@ def test_on_hosts_each_api_server_is_asked(planned: dict[str, Any], swarm: dict[
 
 def test_on_kubernetes_people_are_told_a_way_in(variables: dict[str, Any], inventory: Inventory) -> None:
     described = on_kubernetes(variables)
-    made = planned(described, publishing(inventory))
-    assert (made["api"]["url"], made["api"]["internal_url"]) == (
+    planned = made(described, publishing(inventory))
+    assert (planned["api"]["url"], planned["api"]["internal_url"]) == (
         "https://airflow.example.com",
         "http://api-server:8080",
     )
     assert list(refused({**described, "airflow_api_url": None}, publishing(inventory))) == ["airflow_api_url"]
-    assert made["api"]["servers"] == [{"host": "the cluster", "url": "https://airflow.example.com"}]
+    assert planned["api"]["servers"] == [{"host": "the cluster", "url": "https://airflow.example.com"}]
     # Said once, and not again as missing.
     wrong = refused({**described, "airflow_api_url": "airflow"}, publishing(inventory))
     assert "pods alone" not in wrong["airflow_api_url"]
@@ -323,9 +311,9 @@ def test_connections_to_the_database_are_counted_by_replicas(swarm: dict[str, An
 
 @pytest.mark.parametrize("platform", ["swarm", "kubernetes"])
 def test_a_plan_without_hosts_is_plain_data_and_can_be_shown(platform: str, request: pytest.FixtureRequest) -> None:
-    made = request.getfixturevalue(platform)
-    assert json.loads(json.dumps(made)) == made
-    rows = [line.split(maxsplit=1) for line in explain.text(made).splitlines() if line.startswith("  worker-etl")]
+    planned = request.getfixturevalue(platform)
+    assert json.loads(json.dumps(planned)) == planned
+    rows = [line.split(maxsplit=1) for line in explain.text(planned).splitlines() if line.startswith("  worker-etl")]
     assert rows == [["worker-etl", {"swarm": "3 on node2, node3", "kubernetes": "3"}[platform]]]
 
 
@@ -343,4 +331,4 @@ def test_volume_claims_are_a_clusters(variables: dict[str, Any], inventory: Inve
     assert refused(claimed, inventory) == {
         "airflow_dag_storage_provider": "directory, which something else shares: systemd has no volume claims"
     }
-    assert planned(on_kubernetes(claimed), publishing(inventory))["dag_storage"]["provider"] == "persistent_volume"
+    assert made(on_kubernetes(claimed), publishing(inventory))["dag_storage"]["provider"] == "persistent_volume"

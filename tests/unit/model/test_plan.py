@@ -7,22 +7,9 @@ import pytest
 
 from ansible_collections.airstack.backbone.plugins.module_utils._model import demands, explain, plan, problems
 from ansible_collections.airstack.backbone.plugins.module_utils._model.inventory import Inventory
+from ansible_collections.airstack.backbone.tests.unit.model.plans import made, refused
 
 Variables = dict[str, Any]
-
-
-def found(variables: Variables, inventory: Inventory) -> dict[str, str]:
-    """What is wrong, by variable."""
-    made, wrong = plan.make(variables, inventory)
-    assert made is None
-    return {problem.variable: problem.right for problem in wrong}
-
-
-def made(variables: Variables, inventory: Inventory) -> dict[str, Any]:
-    result, wrong = plan.make(variables, inventory)
-    assert wrong == []
-    assert result is not None
-    return result
 
 
 def test_the_plan_is_plain_data(variables: Variables, inventory: Inventory) -> None:
@@ -41,11 +28,11 @@ def test_a_source_without_queues_goes_to_the_default_pool(variables: Variables, 
     etl, ml = variables["airflow_dag_sources"]
     bare = {key: value for key, value in etl.items() if key != "queues"}
     described = {**variables, "airflow_dag_sources": [bare, ml]}
-    assert "airflow_default_pool" in found(described, inventory)["airflow_dag_sources[0].queues"]
+    assert "airflow_default_pool" in refused(described, inventory)["airflow_dag_sources[0].queues"]
     planned = made({**described, "airflow_default_pool": "etl"}, inventory)
     [first, _second] = planned["sources"]
     assert (first["queues"], first["default_queue"], first["pools"]) == (["etl", "etl_highmem"], "etl", ["etl"])
-    wrong = found({**described, "airflow_default_pool": "none"}, inventory)
+    wrong = refused({**described, "airflow_default_pool": "none"}, inventory)
     assert wrong == {"airflow_default_pool": "the name of a worker pool: etl, ml"}
 
 
@@ -85,7 +72,7 @@ def test_a_component_with_a_group_of_its_own_leaves_the_control_hosts(
 
 def test_a_components_group_belongs_to_control(variables: Variables, inventory: Inventory) -> None:
     stray = Inventory({**inventory.groups, "airflow_schedulers": ["scheduler1"]})
-    assert set(found(variables, stray)) == {"groups['airflow_schedulers']"}
+    assert set(refused(variables, stray)) == {"groups['airflow_schedulers']"}
 
 
 def test_addresses_fall_back_to_names(variables: Variables, inventory: Inventory) -> None:
@@ -95,7 +82,7 @@ def test_addresses_fall_back_to_names(variables: Variables, inventory: Inventory
 
 
 def test_an_empty_description_names_every_required_variable(inventory: Inventory) -> None:
-    assert set(found({}, inventory)) == {"airflow_environment", "airflow_dag_sources", "airflow_worker_pools"}
+    assert set(refused({}, inventory)) == {"airflow_environment", "airflow_dag_sources", "airflow_worker_pools"}
 
 
 def test_all_problems_come_at_once(variables: Variables, inventory: Inventory) -> None:
@@ -114,7 +101,7 @@ def test_all_problems_come_at_once(variables: Variables, inventory: Inventory) -
             {"name": "a", "path": "/a", "queues": ["x"]},
         ],
     }
-    wrong = found(variables, inventory)
+    wrong = refused(variables, inventory)
     assert set(wrong) == {
         "airflow_environment",
         "airflow_version",
@@ -135,7 +122,7 @@ def test_all_problems_come_at_once(variables: Variables, inventory: Inventory) -
 
 
 def test_a_slip_of_the_pen_in_a_variables_name_is_found(variables: Variables, inventory: Inventory) -> None:
-    wrong = found({**variables, "airflow_logest_task": 1, "airflow_routing_mod": "assign"}, inventory)
+    wrong = refused({**variables, "airflow_logest_task": 1, "airflow_routing_mod": "assign"}, inventory)
     assert wrong == {"airflow_routing_mod": "left out (did you mean airflow_routing_mode?)"}
 
 
@@ -154,17 +141,19 @@ def test_a_queue_that_leads_nowhere_is_refused(
         {"name": "etl", "queues": ["etl"]},
         {"name": "ml", "queues": pool_queues},
     ]
-    assert where in found(variables, inventory)
+    assert where in refused(variables, inventory)
 
 
 @pytest.mark.parametrize("group", ["airflow_database", "airflow_broker", "airflow_control", "airflow_workers_ml"])
 def test_an_empty_group_is_refused(variables: Variables, inventory: Inventory, group: str) -> None:
-    assert set(found(variables, Inventory({**inventory.groups, group: []}))) == {f"groups['{group}']"}
+    assert set(refused(variables, Inventory({**inventory.groups, group: []}))) == {f"groups['{group}']"}
 
 
 def test_a_host_runs_the_worker_of_one_pool(variables: Variables, inventory: Inventory) -> None:
     crowded = Inventory({**inventory.groups, "airflow_workers_ml": ["worker-etl1"]})
-    assert "worker-etl1 is in airflow_workers_etl already" in found(variables, crowded)["groups['airflow_workers_ml']"]
+    assert (
+        "worker-etl1 is in airflow_workers_etl already" in refused(variables, crowded)["groups['airflow_workers_ml']"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -181,7 +170,7 @@ def test_a_setting_that_is_not_the_users_is_refused(
     variables: Variables, inventory: Inventory, section: str, key: str, reason: str
 ) -> None:
     variables["airflow_settings"] = {section: {"allowed_elsewhere": "x", key: "x"}}
-    wrong = found(variables, inventory)
+    wrong = refused(variables, inventory)
     assert list(wrong) == [f"airflow_settings.{section}.{key}"]
     assert reason in wrong[f"airflow_settings.{section}.{key}"]
 

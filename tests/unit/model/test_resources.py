@@ -75,6 +75,24 @@ def test_what_cannot_be_is_refused(variables: dict[str, Any], inventory: Invento
     assert said in problem
 
 
+@pytest.mark.parametrize(("provider", "wrong_names"), [("persistent_volume", []), ("directory", ["publisher"])])
+def test_in_a_cluster_more_than_components_runs(
+    variables: dict[str, Any], provider: str, wrong_names: list[str]
+) -> None:
+    table = {"gate": {"limits": {"memory": "8Gi"}}, "publisher": {}}
+    described = {
+        **variables,
+        "airflow_platform": "kubernetes",
+        "airflow_api_url": "https://airflow.example.com",
+        "airflow_dag_storage_provider": provider,
+        "airflow_database_provider": "kubernetes",
+        "airflow_broker_provider": "kubernetes",
+        "airflow_resources": table,
+    }
+    _made, problems = plan.make(described, Inventory({"airflow_publisher": ["publisher1"]}))
+    assert [problem.variable for problem in problems] == [f"airflow_resources.{name}" for name in wrong_names]
+
+
 def test_a_slip_of_the_pen_is_told_with_what_was_meant(variables: dict[str, Any], inventory: Inventory) -> None:
     (problem,) = wrong(variables, inventory, {"wroker": {}})
     assert "did you mean worker?" in problem

@@ -15,9 +15,9 @@ from ansible_collections.airstack.backbone.plugins.module_utils._model import (
     credentials,
     demands,
     explain,
-    plan,
 )
 from ansible_collections.airstack.backbone.plugins.module_utils._model.inventory import Inventory
+from ansible_collections.airstack.backbone.tests.unit.model.plans import made, refused
 
 Variables = dict[str, Any]
 
@@ -44,19 +44,6 @@ def planned_platform(described: Variables, inventory: Inventory) -> dict[str, An
 @pytest.fixture(name="model")
 def component_model(planned: dict[str, Any], endpoints: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {component["name"]: component for component in components.model(planned, endpoints)}
-
-
-def made(variables: Variables, inventory: Inventory) -> dict[str, Any]:
-    result, problems = plan.make(variables, inventory)
-    assert result is not None, problems
-    return result
-
-
-def found(variables: Variables, inventory: Inventory) -> dict[str, str]:
-    """What is wrong, by variable."""
-    result, problems = plan.make(variables, inventory)
-    assert result is None
-    return {problem.variable: problem.right for problem in problems}
 
 
 def platform(variables: Variables, pools: dict[str, dict[str, Any]], sources: dict[str, list[str]]) -> Variables:
@@ -168,7 +155,7 @@ def test_without_teams_nothing_says_a_word_of_them(variables: Variables, invento
 def test_a_name_that_airflow_does_not_take_for_a_team_is_refused_with_advice(
     variables: Variables, inventory: Inventory
 ) -> None:
-    wrong = found({**variables, "airflow_multi_team": True}, inventory)
+    wrong = refused({**variables, "airflow_multi_team": True}, inventory)
     assert list(wrong) == ["airflow_worker_pools[1].name"]
     assert "team: ml_team" in wrong["airflow_worker_pools[1].name"]
 
@@ -176,7 +163,7 @@ def test_a_name_that_airflow_does_not_take_for_a_team_is_refused_with_advice(
 @pytest.mark.parametrize("team", ["ml", "Machines", "machine-learning", "1st", "x" * 51, 7])
 def test_a_team_has_a_name_of_its_own_form(described: Variables, inventory: Inventory, team: Any) -> None:
     described["airflow_worker_pools"][1]["team"] = team
-    assert "of 3 to 50 characters" in found(described, inventory)["airflow_worker_pools[1].team"]
+    assert "of 3 to 50 characters" in refused(described, inventory)["airflow_worker_pools[1].team"]
 
 
 @pytest.mark.parametrize("section", ["celery", "core", "logging", "api_auth", "smtp"])
@@ -185,19 +172,19 @@ def test_a_section_of_airflows_configuration_is_no_teams_name(
 ) -> None:
     described["airflow_settings"] = {"smtp": {"smtp_host": "mail"}}
     described["airflow_worker_pools"][1]["team"] = section
-    assert "is a section of Airflow's configuration" in found(described, inventory)["airflow_worker_pools[1].team"]
+    assert "is a section of Airflow's configuration" in refused(described, inventory)["airflow_worker_pools[1].team"]
 
 
 def test_a_pool_that_has_the_name_of_a_section_has_to_say_its_team(variables: Variables, inventory: Inventory) -> None:
     pools = {"etl": {"queues": ["a"]}, "workers": {"queues": ["b"]}}
-    wrong = found(platform(variables, pools, {"s": ["a"], "t": ["b"]}), hosts(inventory, *pools))
+    wrong = refused(platform(variables, pools, {"s": ["a"], "t": ["b"]}), hosts(inventory, *pools))
     assert list(wrong) == ["airflow_worker_pools[1].name"]
     assert "team: workers_team" in wrong["airflow_worker_pools[1].name"]
 
 
 def test_one_team_of_two_names_is_refused(variables: Variables, inventory: Inventory) -> None:
     pools = {"etl": {"queues": ["a"], "team": "one"}, "web": {"queues": ["b"], "team": "two"}}
-    wrong = found(platform(variables, pools, {"s": ["a", "b"]}), hosts(inventory, *pools))
+    wrong = refused(platform(variables, pools, {"s": ["a", "b"]}), hosts(inventory, *pools))
     assert wrong == {
         "airflow_worker_pools[1].team": "one, as airflow_worker_pools[0] (etl) says: their tasks share a source or a queue"
     }
@@ -208,14 +195,14 @@ def test_all_problems_of_users_come_at_once(described: Variables, inventory: Inv
         {"name": "admin", "teams": ["etl"]},
         {"name": "carol", "teams": ["etl", "nobody"]},
     ]
-    assert found(described, inventory) == {
+    assert refused(described, inventory) == {
         "airflow_team_users[0].name": "another one: airflow_admin_user has it",
         "airflow_team_users[1].teams[1]": "a team: etl, machines",
     }
 
 
 def test_users_go_with_teams(variables: Variables, inventory: Inventory) -> None:
-    wrong = found({**variables, "airflow_team_users": [ALICE]}, inventory)
+    wrong = refused({**variables, "airflow_team_users": [ALICE]}, inventory)
     assert "airflow_multi_team: true" in wrong["airflow_team_users"]
 
 
@@ -236,7 +223,7 @@ def test_what_makes_teams_is_no_setting(
 ) -> None:
     described |= {"airflow_multi_team": multi_team, "airflow_settings": {"core": {key: "x"}}}
     described["airflow_team_users"] = []
-    assert reason in found(described, inventory)[f"airflow_settings.core.{key}"]
+    assert reason in refused(described, inventory)[f"airflow_settings.core.{key}"]
 
 
 # --- what components are told -----------------------------------------------------------------------------------------

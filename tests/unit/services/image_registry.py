@@ -6,14 +6,15 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.airstack.backbone.tests.docker_engine import Docker
 from ansible_collections.airstack.backbone.tests.unit.queues.brokers import free_port
 from ansible_collections.airstack.backbone.tests.unit.services.certificates import Authority
 
@@ -21,6 +22,8 @@ USER = "builder"
 PASSWORD = "U*U"
 _HASH = "$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW"
 """Of the password, as bcrypt's own tests have it (crypt_blowfish): Python has no bcrypt."""
+
+LISTENS = "import socket, sys; sys.exit(socket.socket().connect_ex((sys.argv[1], int(sys.argv[2]))))"
 
 
 @contextmanager
@@ -31,33 +34,47 @@ def running(folder: Path, authority: Authority | None = None) -> Iterator[str]:
     """
     address = "127.0.0.1"
     host = f"{address}:{free_port()}"
-    settings: dict[str, Any] = {
-        "version": 0.1,
-        "storage": {"filesystem": {"rootdirectory": str(folder / "storage")}},
-        "http": {"addr": host},
-    }
+    settings: dict[str, Any] = {}
     if authority:
         certificate, key = authority.certify(address)
         (folder / "key.pem").write_text(key, encoding="utf-8")
-        (folder / "users").write_text(f"{USER}:{_HASH}\n", encoding="utf-8")
-        settings["http"]["tls"] = {"certificate": str(certificate), "key": str(folder / "key.pem")}
-        settings["auth"] = {"htpasswd": {"realm": "images", "path": str(folder / "users")}}
-    (folder / "config.yml").write_text(json.dumps(settings), encoding="utf-8")
+        settings = {"tls": {"certificate": str(certificate), "key": str(folder / "key.pem")}}
+    with _serving(folder, host, settings, asks=authority is not None, beside=list):
+        yield host
+
+
+@contextmanager
+def beside(docker: Docker, folder: Path) -> Iterator[str]:
+    """The same of one that an Engine in a network of its own reaches, which asks who it is."""
+    host = "127.0.0.1:5001"
+    with _serving(folder, host, {}, asks=True, beside=lambda command: docker.beside(*command)):
+        yield host
+
+
+@contextmanager
+def _serving(
+    folder: Path, host: str, settings: dict[str, Any], *, asks: bool, beside: Callable[[list[str]], list[str]]
+) -> Iterator[None]:
+    """For as long as it answers. beside: the command that runs another one where it shall listen."""
+    (folder / "users").write_text(f"{USER}:{_HASH}\n", encoding="utf-8")
+    auth = {"auth": {"htpasswd": {"realm": "images", "path": str(folder / "users")}}} if asks else {}
+    config = {
+        "version": 0.1,
+        "storage": {"filesystem": {"rootdirectory": str(folder / "storage")}},
+        "http": {"addr": host, **settings},
+        **auth,
+    }
+    (folder / "config.yml").write_text(json.dumps(config), encoding="utf-8")
     with (folder / "log").open("w") as log:
-        server = subprocess.Popen(["docker-registry", "serve", folder / "config.yml"], stdout=log, stderr=log)
+        command = beside(["docker-registry", "serve", str(folder / "config.yml")])
+        server = subprocess.Popen(command, stdout=log, stderr=log)
     try:
-        until = time.monotonic() + 20
-        while not _answers(host):
+        until = time.monotonic() + 60
+        while subprocess.run(beside([sys.executable, "-c", LISTENS, *host.split(":")]), check=False).returncode != 0:
             assert server.poll() is None, (folder / "log").read_text()
             assert time.monotonic() < until, (folder / "log").read_text()
             time.sleep(0.1)
-        yield host
+        yield
     finally:
         server.terminate()
         server.wait()
-
-
-def _answers(host: str) -> bool:
-    address, _colon, port = host.rpartition(":")
-    with socket.socket() as connection:
-        return connection.connect_ex((address, int(port))) == 0

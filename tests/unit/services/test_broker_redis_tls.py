@@ -173,5 +173,5 @@ def look(servers: Servers, authority: Authority) -> dict[str, Any]:
     plan = {"hosts": [], "pools": [{"name": name, "queues": queues, "machines": []} for name, queues in POOLS.items()]}
     endpoint = {**servers.planned, "ca": authority.ca.read_text(encoding="utf-8")}
     options = {"plan": plan, "broker": endpoint, "broker_password": SECRETS["broker"]}
-    ask: Callable[[], dict[str, Any]] = health_info.Look(SimpleNamespace(params=options))._asked_broker  # type: ignore[arg-type]
+    ask: Callable[[], dict[str, Any]] = health_info.Look(SimpleNamespace(params=options), options["plan"])._asked_broker  # type: ignore[arg-type]
     return ask()

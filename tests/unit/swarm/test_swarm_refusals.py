@@ -5,68 +5,28 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from ansible_collections.airstack.backbone.plugins.modules import swarm_stack, swarm_stack_info
 from ansible_collections.airstack.backbone.tests.docker_engine import Docker
 from ansible_collections.airstack.backbone.tests.unit import needs
 from ansible_collections.airstack.backbone.tests.unit.plugins.modules.conftest import Runner
+from ansible_collections.airstack.backbone.tests.unit.services import image_registry
 from ansible_collections.airstack.backbone.tests.unit.swarm import docker_engine
 from ansible_collections.airstack.backbone.tests.unit.swarm.stacks import STAYS, Stack
 
 pytestmark = needs.docker_engine
-
-REGISTRY_PASSWORD = "value-of-registry"
-REGISTRY_USERS = "tests:$2b$04$.yyxU..4GcO5Plbd62pgSeZmDm9ZJIxyYGm3WWaDDhrsUVvaO7Nay\n"
-"""One user, with the bcrypt hash of that password."""
-
-LISTENS = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2]))).close()"
-
-
-@contextmanager
-def registry(docker: Docker, folder: Path) -> Iterator[str]:
-    """A registry beside the Engine that wants to know who asks it."""
-    place = "127.0.0.1:5001"
-    (folder / "users").write_text(REGISTRY_USERS, encoding="utf-8")
-    settings = {
-        "version": 0.1,
-        "storage": {"filesystem": {"rootdirectory": str(folder / "storage")}},
-        "http": {"addr": place},
-        "auth": {"htpasswd": {"realm": "tests", "path": str(folder / "users")}},
-    }
-    (folder / "config.yml").write_text(json.dumps(settings), encoding="utf-8")
-    with (folder / "log").open("w") as log:
-        command = docker.beside("docker-registry", "serve", str(folder / "config.yml"))
-        server = subprocess.Popen(command, stdout=log, stderr=log)
-    try:
-        until = time.monotonic() + 60
-        while (
-            subprocess.run(docker.beside(sys.executable, "-c", LISTENS, *place.split(":")), check=False).returncode != 0
-        ):
-            assert server.poll() is None, (folder / "log").read_text()
-            assert time.monotonic() < until, (folder / "log").read_text()
-            time.sleep(0.2)
-        yield place
-    finally:
-        server.terminate()
-        server.wait()
 
 
 @needs.docker_registry
 def test_nodes_take_an_image_out_of_a_registry_that_asks_who_they_are(
     stack: Stack, docker: Docker, run_module: Runner, tmp_path: Path
 ) -> None:
-    login = {"registry_username": "tests", "registry_password": REGISTRY_PASSWORD}
-    with registry(docker, tmp_path) as place:
+    login = {"registry_username": image_registry.USER, "registry_password": image_registry.PASSWORD}
+    with image_registry.beside(docker, tmp_path) as place:
         image = f"{place}/page:1"
         docker("tag", docker_engine.IMAGE, image)
-        docker("login", "--username=tests", f"--password={REGISTRY_PASSWORD}", place)
+        docker("login", f"--username={image_registry.USER}", f"--password={image_registry.PASSWORD}", place)
         docker("push", image)
         docker("logout", place)
         docker("rmi", image)
@@ -75,7 +35,7 @@ def test_nodes_take_an_image_out_of_a_registry_that_asks_who_they_are(
         assert "No such image" in stack.bring("one", wanted, timeout=10)["msg"]
         wanted["TaskTemplate"]["ContainerSpec"]["Env"] = ["A=b"]
         assert stack.bring("one", wanted, **login)["changed"]
-        assert REGISTRY_PASSWORD not in run_module.printed
+        assert image_registry.PASSWORD not in run_module.printed
         assert stack.bring("one", wanted, **login)["changes"] == []
         stack.remove()
         docker("rmi", "--force", image)

@@ -220,6 +220,19 @@ def test_fewer_workers_than_planned_warn_and_do_not_fail(seen: dict[str, t.Any])
     assert not _health.is_settled([finding])
 
 
+def test_what_is_scaled_needs_its_least_alone(seen: dict[str, t.Any]) -> None:
+    scaled = _health.with_least(PLAN, {"scheduler": 1, "worker-ml": 0, "worker-etl": 1})
+    del seen["jobs"][0]
+    seen["queues"].update(ml={"consumers": 0, "messages": 0}, etl={"consumers": 1, "messages": 0})
+    assert _health.examine(scaled, seen) == []
+    assert "1 worker;" in _health.report(scaled, seen, [])["summary"]
+    seen["queues"]["ml"]["messages"] = 2
+    finding = only(scaled, seen)
+    assert (finding.found, finding.severity) == ("no worker consumes it, and 2 tasks wait", _health.WARNING)
+    seen["queues"]["etl"]["consumers"] = 0
+    assert [found.severity for found in _health.examine(scaled, seen)] == [_health.ERROR, _health.WARNING]
+
+
 def test_consumers_that_a_broker_does_not_tell_are_no_finding(seen: dict[str, t.Any]) -> None:
     seen["queues"]["ml"]["consumers"] = None
     assert _health.examine(PLAN, seen) == []

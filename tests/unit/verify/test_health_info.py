@@ -104,7 +104,8 @@ def look(plan: dict[str, t.Any], **changed: t.Any) -> dict[str, t.Any]:
         "image": None,
         **changed,
     }
-    return health_info.Look(t.cast("t.Any", types.SimpleNamespace(params=params, run_command=run_command))).take()
+    module = types.SimpleNamespace(params=params, run_command=run_command)
+    return health_info.Look(t.cast("t.Any", module), params["plan"]).take()
 
 
 def interpreter(path: pathlib.Path, shell: str) -> str:

@@ -61,7 +61,8 @@ def look(plan: dict[str, Any]) -> dict[str, Any]:
         "python": sys.executable,
         "image": None,
     }
-    queues = health_info.Look(types.SimpleNamespace(params=params, run_command=run_command))._asked_broker()["queues"]  # type: ignore[arg-type]
+    module = types.SimpleNamespace(params=params, run_command=run_command)
+    queues = health_info.Look(module, params["plan"])._asked_broker()["queues"]  # type: ignore[arg-type]
     assert queues is not None
     return queues
 

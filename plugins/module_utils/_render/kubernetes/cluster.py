@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Union
+from typing import Any, Protocol, Union
 
 Component = Mapping[str, Any]
 Manifest = dict[str, Any]
@@ -14,8 +14,11 @@ Manifest = dict[str, Any]
 OLDEST = "1.28"
 """The oldest Kubernetes whose schemas every manifest keeps to."""
 
-PUBLISHER: Component = {"name": "publisher", "kind": "publisher", "pool": None, "resources": {}}
+PUBLISHER: Component = {"name": "publisher", "kind": "publisher", "pool": None}
 """The pod that DAGs are published from, as names, labels and what a cluster is told know it. It is no component of Airflow's."""
+
+GATE: Component = {"name": "gate", "kind": "gate", "pool": None}
+"""The Job that judges DAGs, likewise."""
 
 CPU = 80
 """Per cent of what a pod requests: above it another one is started."""
@@ -23,7 +26,7 @@ CPU = 80
 
 @dataclass(frozen=True)
 class Platform:
-    """environment, version (Airflow's), routing, api_port: as the plan has them. concurrency: of a pool's workers, by pool.
+    """environment, version (Airflow's), routing, api_port, resources: as the plan has them. concurrency: of a pool's workers.
 
     endpoints: database, broker, dag_storage and log_store, as the services' roles give them.
     has_publisher: whether DAGs are published from a pod, and not from a host that has the DAG storage otherwise.
@@ -36,6 +39,7 @@ class Platform:
     concurrency: Mapping[str, int]
     endpoints: Mapping[str, Any]
     has_publisher: bool = False
+    resources: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, plan: Mapping[str, Any], endpoints: Mapping[str, Any]) -> Platform:
@@ -48,6 +52,7 @@ class Platform:
             {pool["name"]: pool["concurrency"] for pool in plan["pools"]},
             endpoints,
             plan["dag_storage"]["publishes_in_pod"],
+            plan["resources"],
         )
 
 
@@ -216,6 +221,22 @@ class Nodes:
     tolerations: Sequence[Toleration] = ()
 
 
+class Scheduling(Protocol):
+    """What a cluster is told about pods of any kind: by a component's name or, for all of a kind, by kind."""
+
+    @property
+    def pull_secrets(self) -> Sequence[str]:
+        """Secrets with which nodes pull images."""
+
+    @property
+    def nodes(self) -> Mapping[str, Nodes]:
+        """Where pods may run."""
+
+    @property
+    def priority_classes(self) -> Mapping[str, str]:
+        """Which pods go first."""
+
+
 DNS = Peer(namespace={"kubernetes.io/metadata.name": "kube-system"}, pods={"k8s-app": "kube-dns"})
 
 USER = 50000
@@ -224,8 +245,7 @@ USER = 50000
 
 @dataclass(frozen=True)
 class Cluster:
-    """What a cluster is told. Resources, nodes, priority classes and outlets are by a component's name or, for all of a kind, by
-    kind.
+    """What a cluster is told. Nodes, priority classes and outlets are by a component's name or, for all of a kind, by kind.
 
     image: by digest. creates_namespace: it is expected otherwise, since making one takes more than rights in it.
     user: that the pods run as; 0: the cluster decides. scaling, annotations (of the service account, through which a
@@ -244,7 +264,6 @@ class Cluster:
     entrance: Entrance | None = None
     scaling: Mapping[str, Scaling] = field(default_factory=dict)
     has_keda: bool = False
-    resources: Mapping[str, Resources] = field(default_factory=dict)
     nodes: Mapping[str, Nodes] = field(default_factory=dict)
     priority_classes: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, Mapping[str, str]] = field(default_factory=dict)

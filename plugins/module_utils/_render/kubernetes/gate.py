@@ -15,11 +15,8 @@ from typing import Any
 
 from .. import image
 from . import naming, network, pods, storage
-from .cluster import Component, Target
+from .cluster import GATE, Target
 from .manifests import Step
-
-GATE: Component = {"name": "gate", "kind": "gate", "pool": None, "resources": {}}
-"""The gate, as names and labels know it. It is no component of Airflow's."""
 
 FOLDER = "/run/gate"
 FILE = "job.json"
@@ -27,9 +24,6 @@ JOB = "job"
 
 JUDGE = 'python -m airflow_backbone.gate <"$1" 2>"$2" || { code=$?; cat "$2" >&2; exit "$code"; }'
 """A pod's log is both of its outputs in one: what the gate says besides its report is of interest where it gives none."""
-
-RESOURCES = {"requests": {"cpu": "200m", "memory": "512Mi"}, "limits": {"memory": "4Gi"}}
-"""What a DAG processor requests, and as much as two files may take at a time."""
 
 GRACE = 120
 """Seconds beyond the time limit of the parsing, for the pod's start and the import of Airflow."""
@@ -68,12 +62,9 @@ def _spec(called: str, job: Mapping[str, Any], target: Target) -> dict[str, Any]
 
 def _pod(called: str, job: Mapping[str, Any], target: Target) -> dict[str, Any]:
     cluster = target.cluster
-    pull = [{"name": name} for name in cluster.pull_secrets]
     return {
         "restartPolicy": "Never",
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        **({"imagePullSecrets": pull} if pull else {}),
+        **pods.of_all(GATE, cluster),
         "securityContext": pods.security(cluster.user, cluster.dags.groups),
         "containers": [_container([source["path"] for source in job["sources"]], target)],
         "volumes": [
@@ -91,7 +82,7 @@ def _container(paths: Sequence[str], target: Target) -> dict[str, Any]:
         "image": target.cluster.image,
         "imagePullPolicy": "IfNotPresent",
         "args": [pods.literal(word) for word in words],
-        "resources": RESOURCES,
+        "resources": pods.resources(GATE, target.platform),
         "securityContext": pods.container_security(),
         "volumeMounts": [
             {"name": pods.SCRATCH, "mountPath": image.SCRATCH},

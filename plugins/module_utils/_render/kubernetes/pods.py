@@ -11,10 +11,11 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from ..._model import resources as model
 from .. import configuration as shared
 from .. import image
 from . import configuration, naming, probes, secrets
-from .cluster import Cluster, Component, Nodes, Resources, Target, Toleration, of_component
+from .cluster import Cluster, Component, Nodes, Platform, Scheduling, Target, Toleration, of_component
 
 CONTAINER = "airflow"
 MACHINE = "AIRFLOW_MACHINE"
@@ -34,9 +35,13 @@ REQUESTS: dict[str, dict[str, str]] = {
     "worker": {"cpu": "500m", "memory": "1Gi"},
     "setup": {"cpu": "200m", "memory": "512Mi"},
     "publisher": {"cpu": "100m", "memory": "256Mi"},
+    "gate": {"cpu": "200m", "memory": "512Mi"},
 }
 """What a pod of a kind requests where nothing is said: above what it takes when idle (287, 283, 187, 250, and of a worker
 of four slots 415 MB, measured). What tasks take, their authors know. A publisher is idle but for the modules of a run."""
+
+LIMITS = {"gate": {"memory": "4Gi"}}
+"""What a pod of a kind may take where nothing is said: DAG code runs in the gate's, of two files at a time."""
 
 LITTLE = {"cpu": "10m", "memory": "32Mi"}
 """What a container requests that only looks or copies."""
@@ -99,17 +104,21 @@ def spec(component: Component, target: Target) -> dict[str, Any]:
 
 
 def common(component: Component, cluster: Cluster) -> dict[str, Any]:
-    """What every pod has: an identity of its own without a token of the cluster, and what its nodes need to take it."""
-    priority = of_component(cluster.priority_classes, component)
-    pull = [{"name": name} for name in cluster.pull_secrets]
+    """What every pod of a component has: an identity of its own, and what all pods have."""
+    return {"serviceAccountName": naming.of(component), **of_all(component, cluster)}
+
+
+def of_all(component: Component, scheduling: Scheduling) -> dict[str, Any]:
+    """What every pod of the platform has: no token of the cluster, and what its nodes need to take it."""
+    priority = of_component(scheduling.priority_classes, component)
+    pull = [{"name": name} for name in scheduling.pull_secrets]
     return {
-        "serviceAccountName": naming.of(component),
         "automountServiceAccountToken": False,
         # Variables of every Service of the namespace, whose names begin with anything.
         "enableServiceLinks": False,
         **({"priorityClassName": priority} if priority else {}),
         **({"imagePullSecrets": pull} if pull else {}),
-        **_nodes(component, cluster),
+        **_nodes(component, scheduling),
     }
 
 
@@ -133,8 +142,8 @@ def _spread(component: Component, target: Target) -> list[dict[str, Any]]:
     ]
 
 
-def _nodes(component: Component, cluster: Cluster) -> dict[str, Any]:
-    told = of_component(cluster.nodes, component) or Nodes()
+def _nodes(component: Component, scheduling: Scheduling) -> dict[str, Any]:
+    told = of_component(scheduling.nodes, component) or Nodes()
     tolerations = [_toleration(each) for each in told.tolerations]
     return {
         **({"nodeSelector": dict(told.selector)} if told.selector else {}),
@@ -164,17 +173,17 @@ def _container(component: Component, target: Target) -> dict[str, Any]:
         "env": environment(component),
         **({"ports": [{"name": "http", "containerPort": port, "protocol": "TCP"}]} if port else {}),
         **probes.of(component, target),
-        "resources": resources(component, target.cluster),
+        "resources": resources(component, target.platform),
         "securityContext": container_security(),
         "volumeMounts": _mounts(component, target),
     }
 
 
-def resources(component: Component, cluster: Cluster) -> dict[str, Any]:
-    """What the description says, and before it what the cluster is told for itself."""
-    said, told = component["resources"], of_component(cluster.resources, component) or Resources()
-    requests = {**REQUESTS[component["kind"]], **said.get("requests", {}), **told.requests}
-    limits = {**said.get("limits", {}), **told.limits}
+def resources(component: Component, platform: Platform) -> dict[str, Any]:
+    """What the description says of a pod, besides what one of its kind requests in any case."""
+    said = component["resources"] if "resources" in component else model.of(platform.resources, component)
+    requests = {**REQUESTS[component["kind"]], **said.get("requests", {})}
+    limits = {**LIMITS.get(component["kind"], {}), **said.get("limits", {})}
     return {"requests": requests, **({"limits": limits} if limits else {})}
 
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from ..._model.placement import API_NAME
 from ..._model.problems import Problem
 from . import scaling, secrets
-from .cluster import PUBLISHER, Cluster, Component, ExistingSecrets, NewClaim, Target
+from .cluster import GATE, PUBLISHER, Cluster, Component, ExistingSecrets, NewClaim, Target
 
 IMAGE = re.compile(r"[^\s@]+@sha256:[0-9a-f]{64}")
 
@@ -65,14 +65,15 @@ def _strangers(components: Sequence[Component], target: Target) -> Iterator[Prob
     publisher = [PUBLISHER["name"]] if target.platform.has_publisher else []
     names = [*(component["name"] for component in components), *publisher]
     kinds = [component["kind"] for component in components]
-    either = dict.fromkeys([*names, *kinds])
+    either = list(dict.fromkeys([*names, *kinds]))
+    running = [*either, GATE["name"]]
+    services = [endpoint["service"] for endpoint in target.platform.endpoints.values() if endpoint.get("service")]
     known: dict[str, Sequence[str]] = {
         "scaling": [component["name"] for component in components if not component["once"]],
         "annotations": names,
-        "resources": list(either),
-        "nodes": list(either),
-        "priority_classes": list(either),
-        "outlets": list(either),
+        "nodes": [*running, *services],
+        "priority_classes": [*running, *services],
+        "outlets": either,
         "reach": ("database", "broker", "log_store"),
     }
     for name, right in known.items():

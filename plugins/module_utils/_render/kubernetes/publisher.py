@@ -86,7 +86,7 @@ def _container(target: Target) -> dict[str, Any]:
         # The image's entry point stays: it hands signals on, and takes up what a module leaves behind.
         "args": ["/bin/sh", "-c", pods.literal(STAY), "stay", path],
         "env": [{"name": "HOME", "value": image.SCRATCH}],
-        "resources": pods.resources(PUBLISHER, target.cluster),
+        "resources": pods.resources(PUBLISHER, target.platform),
         "securityContext": pods.container_security(),
         "volumeMounts": [
             {"name": pods.SCRATCH, "mountPath": image.SCRATCH},

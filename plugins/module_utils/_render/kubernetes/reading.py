@@ -189,15 +189,6 @@ ENTRIES: dict[str, Entry] = {
         )
     ),
     "has_keda": Entry(flag),
-    "resources": Entry(
-        mapping(
-            text,
-            made(
-                cluster.Resources,
-                {"requests": Entry(mapping(text, quantity)), "limits": Entry(mapping(text, quantity))},
-            ),
-        )
-    ),
     "nodes": Entry(
         mapping(
             text,
@@ -243,6 +234,9 @@ SERVICE_ENTRIES: dict[str, Entry] = {
 """What is said of a service of the platform's in the cluster."""
 
 
+_PLACE = ("namespace", "creates_namespace", "user", "pull_secrets", "nodes", "priority_classes")
+
+
 def read_service(told: Any, where: str) -> tuple[services.Told | None, list[Problem]]:
     """What is said of a service, or None and everything that is wrong with it."""
     problems: list[Problem] = []
@@ -255,7 +249,7 @@ def read_place(told: Any, where: str, environment: str) -> tuple[services.Place 
     if not isinstance(told, Mapping):
         return None, [Problem(where, told, f"what the cluster is told, such as {{namespace: airflow-{environment}}}")]
     problems: list[Problem] = []
-    entries = {key: ENTRIES[key] for key in ("namespace", "creates_namespace", "user", "pull_secrets")}
+    entries = {key: ENTRIES[key] for key in _PLACE}
     build = functools.partial(services.Place, environment)
     found = made(build, entries)({key: told[key] for key in entries if key in told}, where, problems)
     return (None, problems) if problems else (found, [])

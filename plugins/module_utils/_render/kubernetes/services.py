@@ -15,7 +15,7 @@ from typing import Any
 
 from .. import image
 from . import naming, network, pods, storage
-from .cluster import USER, Claim, Manifest, NewClaim, Resources
+from .cluster import USER, Claim, Component, Manifest, NewClaim, Nodes, Resources
 from .manifests import Step
 
 CONTAINER = "service"
@@ -86,6 +86,13 @@ class Place:
     creates_namespace: bool = False
     user: int = USER
     pull_secrets: Sequence[str] = ()
+    nodes: Mapping[str, Nodes] = field(default_factory=dict)
+    priority_classes: Mapping[str, str] = field(default_factory=dict)
+
+
+def component(name: str) -> Component:
+    """A service, as what a cluster is told about components knows it."""
+    return {"name": name, "kind": name}
 
 
 def new_claim(**told: Any) -> NewClaim:
@@ -175,13 +182,10 @@ def _workload(service: Service, told: Told, place: Place, key: str) -> Manifest:
 
 
 def _pod(service: Service, told: Told, place: Place) -> dict[str, Any]:
-    pull = [{"name": name} for name in place.pull_secrets]
     # Volumes come as root's; this group is given them.
     group = {"fsGroup": pods.ROOT_GROUP, "fsGroupChangePolicy": "OnRootMismatch"} if place.user else {}
     return {
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        **({"imagePullSecrets": pull} if pull else {}),
+        **pods.of_all(component(service.name), place),
         "terminationGracePeriodSeconds": service.stop,
         "securityContext": {**pods.security(place.user), **group},
         "initContainers": [pods.name_yourself(service.account, told.image)],

@@ -35,7 +35,6 @@ from ansible_collections.airstack.backbone.plugins.module_utils._render.kubernet
     Outlet,
     Peer,
     Platform,
-    Resources,
     Route,
     Scaling,
     Target,
@@ -168,7 +167,6 @@ def full(_components: Any, _values: dict[str, dict[str, str]]) -> Cluster:
             "worker-ml": Scaling(1, 4),
         },
         has_keda=True,
-        resources={"worker": Resources({"cpu": "2", "memory": "4Gi"}, {"memory": "8Gi"})},
         nodes={
             "worker": Nodes({"example.com/purpose": "airflow"}),
             "worker-ml": Nodes(
@@ -242,6 +240,7 @@ def _full(variables: dict[str, Any]) -> Rendered:
         "airflow_multi_team": True,
         "airflow_worker_pools": [etl, {**ml, "team": "machines"}],
         "airflow_team_users": [{"name": "alice", "role": "op", "teams": ["etl"]}],
+        "airflow_resources": {"worker": {"requests": {"cpu": "2", "memory": "4Gi"}, "limits": {"memory": "8Gi"}}},
     }
     return render({**variables, **teams, **RABBITMQ_TLS}, {"airflow_broker": RABBITS}, full)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,23 @@ def pod(step: manifests.Step) -> dict[str, Any]:
 def test_it_keeps_to_the_schemas(step: manifests.Step, version: str) -> None:
     for manifest in step.manifests:
         assert kubernetes_validate.validate(manifest, version, strict=True)
+
+
+def test_it_runs_where_and_takes_what_the_cluster_is_told(rendered: Rendered) -> None:
+    told = {
+        "nodes": {"gate": cluster.Nodes({"pool": "spare"}, [cluster.Toleration("spare", "Exists")])},
+        "priority_classes": {"gate": "low"},
+    }
+    platform = replace(rendered.target.platform, resources={"gate": {"limits": {"memory": "8Gi"}}})
+    target = cluster.Target(platform, replace(rendered.target.cluster, **told))
+    spec = pod(gate.step(GIVEN, target))
+    assert spec["nodeSelector"] == {"pool": "spare"}
+    assert spec["tolerations"] == [{"key": "spare", "operator": "Exists"}]
+    assert spec["priorityClassName"] == "low"
+    assert spec["containers"][0]["resources"] == {
+        "requests": {"cpu": "200m", "memory": "512Mi"},
+        "limits": {"memory": "8Gi"},
+    }
 
 
 def test_its_pod_is_one_that_a_namespace_of_the_platform_takes(step: manifests.Step) -> None:

@@ -17,7 +17,6 @@ from ansible_collections.airstack.backbone.plugins.module_utils._render.kubernet
     Nodes,
     Outlet,
     Peer,
-    Resources,
     Scaling,
     Toleration,
 )
@@ -61,9 +60,9 @@ def test_what_works_has_no_problems(rendered: Rendered) -> None:
         ({"outlets": {"worker-m": [Outlet()]}}, {"outlets.worker-m": f"one of setup, {COMPONENTS}, worker"}),
         ({"reach": {"redis": [Peer(pods={})]}}, {"reach.redis": "one of database, broker, log_store"}),
         ({"annotations": {"worker": {}}}, {"annotations.worker": f"one of setup, {COMPONENTS}"}),
-        ({"resources": {"worker": Resources()}}, {}),
-        ({"nodes": {"worker-gpu": Nodes()}}, {"nodes.worker-gpu": f"one of setup, {COMPONENTS}, worker"}),
+        ({"nodes": {"worker-gpu": Nodes()}}, {"nodes.worker-gpu": f"one of setup, {COMPONENTS}, worker, gate"}),
         ({"nodes": {"worker": Nodes(tolerations=[Toleration(operator="Exists")])}}, {}),
+        ({"nodes": {"gate": Nodes()}}, {}),
         (
             {"nodes": {"worker": Nodes(tolerations=[Toleration("gpu", "Exists"), Toleration(value="a", seconds=1)])}},
             {
@@ -77,7 +76,7 @@ def test_what_works_has_no_problems(rendered: Rendered) -> None:
         ),
         (
             {"priority_classes": {"workers": "high"}},
-            {"priority_classes.workers": f"one of setup, {COMPONENTS}, worker"},
+            {"priority_classes.workers": f"one of setup, {COMPONENTS}, worker, gate"},
         ),
     ],
 )

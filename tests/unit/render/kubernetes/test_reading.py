@@ -70,7 +70,6 @@ FULL = {
         "worker-ml": {"least": 1, "most": 4},
     },
     "has_keda": True,
-    "resources": {"worker": {"requests": {"cpu": "2", "memory": "4Gi"}, "limits": {"memory": "8Gi"}}},
     "nodes": {
         "worker": {"selector": {"example.com/purpose": "airflow"}},
         "worker-ml": {
@@ -145,8 +144,8 @@ WRONG: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
         {"entrance.ingress.tls_secret": NAME},
     ),
     "a quantity": (
-        {"resources": {"worker": {"requests": {"memory": "4 GB"}}}},
-        {"resources.worker.requests.memory": "a quantity in quotes, such as 500m, 2 or 4Gi"},
+        {"dags": {"new": {"name": "dags", "size": "4 GB"}}},
+        {"dags.new.size": "a quantity in quotes, such as 500m, 2 or 4Gi"},
     ),
     "a network": (
         {"reach": {"database": [{"cidr": "10.0.0.1"}]}},

@@ -101,6 +101,14 @@ def test_manifests_are_the_golden_ones() -> None:
     assert made_files == golden_files.of("kubernetes/services", made_files)
 
 
+def test_it_runs_where_the_cluster_is_told() -> None:
+    told = {**CLUSTER, "nodes": {"database": {"selector": {"disk": "fast"}}}, "priority_classes": {"database": "high"}}
+    for service, where in (("database", ({"disk": "fast"}, "high")), ("broker", (None, None))):
+        steps = [Step(**step) for step in service_manifests(PLAN, {**SERVICE, "name": service}, SAID, told, SECRETS)]
+        spec = one(steps, "StatefulSet")["spec"]["template"]["spec"]
+        assert (spec.get("nodeSelector"), spec.get("priorityClassName")) == where
+
+
 @pytest.mark.parametrize("version", [cluster.OLDEST, NEWEST])
 def test_manifests_keep_to_the_schemas(version: str) -> None:
     limited = replace(TOLD, resources=cluster.Resources({"memory": "1Gi"}, {"memory": "2Gi"}))
