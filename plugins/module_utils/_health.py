@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from ansible_collections.airstack.backbone.plugins.module_utils._model import dns
+from ansible_collections.airstack.backbone.plugins.module_utils._model import dns, placement
 from ansible_collections.airstack.backbone.plugins.module_utils._render.kubernetes import naming
 from ansible_collections.airstack.backbone.plugins.module_utils._services import redis, sqs
 
@@ -60,17 +60,17 @@ class Finding:
 
 
 def with_least(plan: Mapping[str, Any], least: Mapping[str, int]) -> dict[str, Any]:
-    """The plan with no more machines of a component than have to be there. least: by a component's name."""
-    pools = [_with_least(pool, least.get(f"worker-{pool['name']}")) for pool in plan["pools"]]
-    components = [_with_least(component, least.get(component["name"])) for component in plan["components"]]
-    return {**plan, "pools": pools, "components": components}
+    """The plan with as many machines of a component as have to be there. least: by a component's name."""
+    machines = placement.PLATFORMS[plan["platform"]].machines
 
+    def counted(name: str, each: Mapping[str, Any]) -> Mapping[str, Any]:
+        found = (
+            {"machines": machines(name, each["hosts"], least[name]), "replicas": least[name]} if name in least else {}
+        )
+        return {**each, **found}
 
-def _with_least(counted: Mapping[str, Any], least: int | None) -> Mapping[str, Any]:
-    if least is None:
-        return counted
-    machines = counted["machines"][:least]
-    return {**counted, "machines": machines, "replicas": len(machines)}
+    pools = [counted(f"worker-{pool['name']}", pool) for pool in plan["pools"]]
+    return {**plan, "pools": pools, "components": [counted(each["name"], each) for each in plan["components"]]}
 
 
 def examine(plan: Mapping[str, Any], seen: Mapping[str, Any]) -> list[Finding]:

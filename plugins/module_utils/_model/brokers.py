@@ -118,7 +118,7 @@ def problems(described: Description, inventory: Inventory) -> list[Problem]:
     hosts = inventory.groups.get(GROUP, ())
     found = [
         *provider.problems(described),
-        *databases.outside("airflow_broker_provider", described.broker_provider, described.platform),
+        *_unreached(described),
         *_cluster_problems(described, inventory),
         *_tls_problems(described),
     ]
@@ -134,6 +134,18 @@ def problems(described: Description, inventory: Inventory) -> list[Problem]:
         for name, user in described.broker_users.items()
         if name not in names
     ]
+
+
+def _unreached(described: Description) -> list[Problem]:
+    """A broker in the cluster, where there is none, or no pod that sees whether it is well."""
+    variable, provider = "airflow_broker_provider", described.broker_provider
+    outside = databases.outside(variable, provider, described.platform)
+    if outside or provider != "kubernetes" or placement.publishes_in_pod(described):
+        return outside
+    right = (
+        "another provider, or airflow_dag_storage_provider persistent_volume: no host reaches it to see that it is well"
+    )
+    return [Problem(variable, provider, right)]
 
 
 def _cluster_problems(described: Description, inventory: Inventory) -> list[Problem]:

@@ -86,7 +86,7 @@ def model(plan: Mapping[str, Any], endpoints: Mapping[str, Any]) -> list[dict[st
 def _setup(plan: Mapping[str, Any], endpoints: Mapping[str, Any]) -> dict[str, Any]:
     """The database set-up, which brings the schema, the result tables, and the admin user or the teams to where this core
     wants them."""
-    files = {"--database-url-file": "sql_alchemy_conn"}
+    files = {"--database-url-file": "sql_alchemy_conn", "--fernet-key-file": "fernet_key"}
     names = {"--results-role": endpoints["database"]["results_user"]}
     if not plan["teams"]:
         files["--admin-password-file"] = "admin_password"

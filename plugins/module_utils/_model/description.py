@@ -32,7 +32,7 @@ from .fields import (
 from .problems import Problem
 
 PLATFORMS = ("systemd", "swarm", "kubernetes")
-"""What airflow_platform may be. The model knows more of them (placement.PLATFORMS), which nothing deploys yet."""
+"""What airflow_platform may be: those of placement.PLATFORMS, which something deploys."""
 
 LONGEST_ENVIRONMENT = 32  # PostgreSQL's 63 bytes for a name hold airflow_<environment>_results and a suffix
 

@@ -11,7 +11,7 @@ them (k8s.io/apimachinery, pkg/api/resource).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -44,10 +44,10 @@ _amounts = record(
         "memory": Entry(_quantity(MEMORY, "bytes, such as 512Mi or 4Gi")),
     }
 )
-field = mapping(
-    matching(r"[a-z][a-z0-9-]*", "the name of a component or of a kind of component"),
-    record({"requests": Entry(_amounts, default={}), "limits": Entry(_amounts, default={})}),
-)
+one = record({"requests": Entry(_amounts, default={}), "limits": Entry(_amounts, default={})})
+"""What is said of one process."""
+
+field = mapping(matching(r"[a-z][a-z0-9-]*", "the name of a component or of a kind of component"), one)
 
 
 def problems(table: Table, components: Iterable[Mapping[str, Any]], others: Iterable[str] = ()) -> list[Problem]:
@@ -63,18 +63,48 @@ def problems(table: Table, components: Iterable[Mapping[str, Any]], others: Iter
             meant = nearest(name, known)
             right = f"one of {', '.join(known)}" + (f" (did you mean {meant}?)" if meant else "")
             found.append(Problem(where, name, right))
-        for kind, number in (("cpu", cpus), ("memory", octets)):
-            request, limit = (parts[part].get(kind) for part in ("requests", "limits"))
-            if request and limit and number(request) > number(limit):
-                found.append(Problem(f"{where}.requests.{kind}", request, f"at most its limit, which is {limit}"))
+        found += beyond(parts, where)
     return found
+
+
+def beyond(parts: Mapping[str, Mapping[str, Any]], where: str) -> list[Problem]:
+    """Promises above what may be taken. parts: what is said of one process, by the variable where."""
+    requests, limits = said(parts).get("requests", {}), said(parts).get("limits", {})
+    return [
+        Problem(f"{where}.requests.{kind}", request, f"at most its limit, which is {limits[kind]}")
+        for kind, request in requests.items()
+        if kind in limits and not _is_within(kind, request, limits[kind])
+    ]
 
 
 def of(table: Table, component: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     """What a table says of a component, by its name or else by its kind; nothing that is not said."""
-    told = table.get(component["name"], table.get(component["kind"], {}))
-    said = {part: {kind: text for kind, text in amounts.items() if text} for part, amounts in told.items()}
-    return {part: amounts for part, amounts in said.items() if amounts}
+    return said(table.get(component["name"], table.get(component["kind"], {})))
+
+
+def said(parts: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, str]]:
+    """What is said of one process, and nothing that is not."""
+    found = {part: {kind: text for kind, text in amounts.items() if text} for part, amounts in parts.items()}
+    return {part: amounts for part, amounts in found.items() if amounts}
+
+
+def completed(
+    parts: Mapping[str, Mapping[str, str]], requests: Mapping[str, str], limits: Mapping[str, str] | None = None
+) -> dict[str, dict[str, str]]:
+    """What is said of one process (said), and of the rest what these say, which give way to it: no request is above its limit."""
+    asked, most = parts.get("requests", {}), parts.get("limits", {})
+    promised = {**{kind: _lower(kind, text, most.get(kind, text)) for kind, text in requests.items()}, **asked}
+    roomy = {kind: text for kind, text in (limits or {}).items() if _is_within(kind, promised.get(kind, "0"), text)}
+    allowed = {**roomy, **most}
+    return {"requests": promised, **({"limits": allowed} if allowed else {})}
+
+
+def _lower(kind: str, text: str, other: str) -> str:
+    return text if _is_within(kind, text, other) else other
+
+
+def _is_within(kind: str, text: str, limit: str) -> bool:
+    return _NUMBERS[kind](text) <= _NUMBERS[kind](limit)
 
 
 def cpus(text: str) -> Decimal:
@@ -91,3 +121,6 @@ def octets(text: str) -> int:
     if not found:
         raise ValueError(text)
     return int(found["number"]) * _UNITS[found["unit"] or ""]
+
+
+_NUMBERS: Mapping[str, Callable[[str], Decimal | int]] = {"cpu": cpus, "memory": octets}

@@ -50,13 +50,17 @@ def _base64(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
-def connections(plan: Mapping[str, Any]) -> int:
+def connections(plan: Mapping[str, Any], scaling: Mapping[str, Mapping[str, Any]] | None = None) -> int:
     """How many connections the platform may open, rounded up: PostgreSQL's max_connections.
 
     A central component takes its pools; a worker takes one for each task that it runs, and one itself, for Celery's
-    results.
+    results. scaling: what has most of its processes at times ({"most": 8}), by a component's name.
     """
-    central = sum(component["replicas"] for component in plan["components"] if component["pool"] is None)
-    slots = sum((pool["concurrency"] + 1) * pool["replicas"] for pool in plan["pools"])
+
+    def most(name: str, counted: Mapping[str, Any]) -> int:
+        return max(counted["replicas"], int((scaling or {}).get(name, {}).get("most", 0)))
+
+    central = sum(most(each["name"], each) for each in plan["components"] if each["pool"] is None)
+    slots = sum((pool["concurrency"] + 1) * most(f"worker-{pool['name']}", pool) for pool in plan["pools"])
     needed = central * POOL * POOLS + slots + RESERVE
     return -(-needed // STEP) * STEP

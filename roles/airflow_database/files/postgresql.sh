@@ -10,7 +10,8 @@ for programs in /usr/lib/postgresql/*/bin; do
 done
 readonly files=/etc/airstack
 readonly data=/var/lib/airstack/postgresql
-export PGHOST=/tmp PGUSER=postgres PGDATABASE=postgres
+# One that was killed recovers first; what looks whether it takes connections is as patient.
+export PGHOST=/tmp PGUSER=postgres PGDATABASE=postgres PGCTLTIMEOUT=280
 
 release=$(postgres --version | sed 's/^[^0-9]*\([0-9]*\).*/\1/')
 if [ "$release" -lt "$OLDEST_RELEASE" ]; then

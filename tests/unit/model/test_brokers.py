@@ -52,6 +52,7 @@ IN_CLUSTER: Variables = {
     "airflow_api_url": "https://airflow.example.com",
     "airflow_database_provider": "kubernetes",
     "airflow_broker_provider": "kubernetes",
+    "airflow_dag_storage_provider": "persistent_volume",
 }
 CLUSTER = Inventory({"airflow_publisher": ["publisher1"]})
 
@@ -370,6 +371,7 @@ def test_a_cluster_has_a_database_and_a_broker_of_its_own(variables: Variables) 
         ({}, {"airflow_broker": ["a"]}, "groups['airflow_broker']", "no host: the cluster provides it"),
         ({**TLS}, {}, "airflow_broker_tls", "left out: the platform's own rabbitmq or redis"),
         ({"airflow_broker_url": "amqp://b"}, {}, "airflow_broker_url", "left out"),
+        ({"airflow_dag_storage_provider": "directory"}, {}, "airflow_broker_provider", "no host reaches it"),
     ],
 )
 def test_what_a_cluster_does_not_provide_is_refused(

@@ -75,6 +75,21 @@ def test_what_cannot_be_is_refused(variables: dict[str, Any], inventory: Invento
     assert said in problem
 
 
+@pytest.mark.parametrize(
+    ("parts", "completed"),
+    [
+        ({}, {"requests": {"cpu": "500m", "memory": "1Gi"}, "limits": {"memory": "4Gi"}}),
+        ({"requests": {"memory": "8Gi"}}, {"requests": {"cpu": "500m", "memory": "8Gi"}}),
+        (
+            {"limits": {"memory": "512Mi", "cpu": "0.1"}},
+            {"requests": {"cpu": "0.1", "memory": "512Mi"}, "limits": {"memory": "512Mi", "cpu": "0.1"}},
+        ),
+    ],
+)
+def test_what_nobody_said_gives_way(parts: Any, completed: Any) -> None:
+    assert resources.completed(parts, {"cpu": "500m", "memory": "1Gi"}, {"memory": "4Gi"}) == completed
+
+
 @pytest.mark.parametrize(("provider", "wrong_names"), [("persistent_volume", []), ("directory", ["publisher"])])
 def test_in_a_cluster_more_than_components_runs(
     variables: dict[str, Any], provider: str, wrong_names: list[str]
@@ -86,7 +101,9 @@ def test_in_a_cluster_more_than_components_runs(
         "airflow_api_url": "https://airflow.example.com",
         "airflow_dag_storage_provider": provider,
         "airflow_database_provider": "kubernetes",
-        "airflow_broker_provider": "kubernetes",
+        "airflow_broker_provider": "external",
+        "airflow_broker_url": "amqp://mq.example.com:5672/airflow",
+        "airflow_broker_users": {"core": "airflow", "etl": "etl", "ml": "ml"},
         "airflow_resources": table,
     }
     _made, problems = plan.make(described, Inventory({"airflow_publisher": ["publisher1"]}))

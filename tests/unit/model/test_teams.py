@@ -383,7 +383,7 @@ def test_the_teams_are_made_before_anything_looks_for_them(model: dict[str, dict
     assert [command[at + 1] for at, word in enumerate(command) if word == "--team"] == ["etl", "machines"]
     # FAB's first user would be nobody's.
     assert "--admin-user" not in command
-    assert model["setup"]["credentials"] == ["sql_alchemy_conn"]
+    assert model["setup"]["credentials"] == ["sql_alchemy_conn", "fernet_key"]
 
 
 def test_users_have_roles_and_teams_and_their_passwords_are_a_credential_of_the_api_server_alone(

@@ -49,10 +49,13 @@ def plan(central: int, *pools: tuple[int, int]) -> dict[str, Any]:
     """Central components, one of each; pools of (concurrency, number of workers)."""
     return {
         "components": [
-            *({"pool": None, "replicas": 1} for _at in range(central)),
-            *({"pool": "p", "replicas": workers} for _concurrency, workers in pools),
+            *({"name": f"c{at}", "pool": None, "replicas": 1} for at in range(central)),
+            *({"name": f"worker-{at}", "pool": "p", "replicas": pool[1]} for at, pool in enumerate(pools)),
         ],
-        "pools": [{"concurrency": concurrency, "replicas": workers} for concurrency, workers in pools],
+        "pools": [
+            {"name": str(at), "concurrency": concurrency, "replicas": workers}
+            for at, (concurrency, workers) in enumerate(pools)
+        ],
     }
 
 
@@ -68,3 +71,8 @@ def plan(central: int, *pools: tuple[int, int]) -> dict[str, Any]:
 )
 def test_connections(described: dict[str, Any], expected: int) -> None:
     assert postgresql.connections(described) == expected
+
+
+def test_what_is_scaled_counts_as_often_as_it_may_be_there() -> None:
+    scaling = {"c1": {"least": 1, "most": 2}, "worker-0": {"least": 0, "most": "8"}}
+    assert postgresql.connections(plan(4, (16, 2)), scaling) == 300  # 150 + 136 + 10

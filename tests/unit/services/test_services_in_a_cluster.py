@@ -22,6 +22,7 @@ DESCRIPTION = {
     "airflow_longest_task": "8h",
     "airflow_database_provider": "kubernetes",
     "airflow_broker_provider": "kubernetes",
+    "airflow_dag_storage_provider": "persistent_volume",
     "airflow_dag_sources": [{"name": "etl", "path": "/dags/etl", "queues": ["etl"]}],
     "airflow_worker_pools": [{"name": "etl", "queues": ["etl"]}],
     CLUSTER: {"namespace": "airflow-local"},

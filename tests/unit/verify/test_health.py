@@ -221,7 +221,8 @@ def test_fewer_workers_than_planned_warn_and_do_not_fail(seen: dict[str, t.Any])
 
 
 def test_what_is_scaled_needs_its_least_alone(seen: dict[str, t.Any]) -> None:
-    scaled = _health.with_least(PLAN, {"scheduler": 1, "worker-ml": 0, "worker-etl": 1})
+    kubernetes = {**PLAN, "platform": "kubernetes"}
+    scaled = _health.with_least(kubernetes, {"scheduler": 1, "worker-ml": 0, "worker-etl": 1})
     del seen["jobs"][0]
     seen["queues"].update(ml={"consumers": 0, "messages": 0}, etl={"consumers": 1, "messages": 0})
     assert _health.examine(scaled, seen) == []
@@ -231,6 +232,10 @@ def test_what_is_scaled_needs_its_least_alone(seen: dict[str, t.Any]) -> None:
     assert (finding.found, finding.severity) == ("no worker consumes it, and 2 tasks wait", _health.WARNING)
     seen["queues"]["etl"]["consumers"] = 0
     assert [found.severity for found in _health.examine(scaled, seen)] == [_health.ERROR, _health.WARNING]
+    more = _health.with_least(kubernetes, {"worker-etl": 4})
+    assert "0 of 4" not in str(_health.examine(more, seen))
+    seen["queues"]["etl"]["consumers"] = 3
+    assert "3 of 4 workers consume it" in str(_health.examine(more, seen))
 
 
 def test_consumers_that_a_broker_does_not_tell_are_no_finding(seen: dict[str, t.Any]) -> None:

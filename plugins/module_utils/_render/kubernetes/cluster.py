@@ -192,14 +192,6 @@ class Scaling:
 
 
 @dataclass(frozen=True)
-class Resources:
-    """What a pod requests, and its limits, as Kubernetes writes quantities: {"cpu": "500m", "memory": "1Gi"}."""
-
-    requests: Mapping[str, str] = field(default_factory=dict)
-    limits: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class Toleration:
     """A taint of nodes on which pods may run nevertheless. Without a key any, without an effect each of its effects.
 

@@ -94,11 +94,5 @@ def _container(paths: Sequence[str], target: Target) -> dict[str, Any]:
 
 def _mount(path: str, target: Target) -> dict[str, Any]:
     """A release where the publisher has it, too."""
-    root, folder = target.platform.endpoints["dag_storage"]["path"], target.cluster.dags.path.strip("/")
-    part = path.removeprefix(f"{root}/")
-    return {
-        "name": pods.DAGS,
-        "mountPath": path,
-        "subPath": f"{folder}/{part}" if folder else part,
-        "readOnly": True,
-    }
+    part = path.removeprefix(f"{target.platform.endpoints['dag_storage']['path']}/")
+    return {"name": pods.DAGS, **storage.mount(part, target), "readOnly": True}

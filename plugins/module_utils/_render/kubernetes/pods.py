@@ -14,7 +14,7 @@ from typing import Any
 from ..._model import resources as model
 from .. import configuration as shared
 from .. import image
-from . import configuration, naming, probes, secrets
+from . import configuration, naming, probes, secrets, storage
 from .cluster import Cluster, Component, Nodes, Platform, Scheduling, Target, Toleration, of_component
 
 CONTAINER = "airflow"
@@ -182,9 +182,7 @@ def _container(component: Component, target: Target) -> dict[str, Any]:
 def resources(component: Component, platform: Platform) -> dict[str, Any]:
     """What the description says of a pod, besides what one of its kind requests in any case."""
     said = component["resources"] if "resources" in component else model.of(platform.resources, component)
-    requests = {**REQUESTS[component["kind"]], **said.get("requests", {})}
-    limits = {**LIMITS.get(component["kind"], {}), **said.get("limits", {})}
-    return {"requests": requests, **({"limits": limits} if limits else {})}
+    return model.completed(said, REQUESTS[component["kind"]], LIMITS.get(component["kind"]))
 
 
 def _argument(word: str, component: Component) -> str:
@@ -245,16 +243,8 @@ def _dag_mounts(component: Component, target: Target) -> list[dict[str, Any]]:
     """The component's own sources read-only, the sentinel beside them, and nothing else of the DAG storage."""
     if not component["sources"]:
         return []
-    storage, folder = target.platform.endpoints["dag_storage"], target.cluster.dags.path.strip("/")
-    return [
-        {
-            "name": DAGS,
-            "mountPath": f"{storage['path']}/{part}",
-            "subPath": f"{folder}/{part}" if folder else part,
-            "readOnly": True,
-        }
-        for part in (storage["sentinel"], *component["sources"])
-    ]
+    parts = (target.platform.endpoints["dag_storage"]["sentinel"], *component["sources"])
+    return [{"name": DAGS, **storage.mount(part, target), "readOnly": True} for part in parts]
 
 
 def _look_for_dags(component: Component, target: Target) -> list[dict[str, Any]]:

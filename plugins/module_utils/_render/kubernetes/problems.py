@@ -13,6 +13,12 @@ from ..._model.problems import Problem
 from . import scaling, secrets
 from .cluster import GATE, PUBLISHER, Cluster, Component, ExistingSecrets, NewClaim, Target
 
+KEDA_REFUSED = {
+    "redis": "KEDA asks Redis by a script, which the platform's own refuses",
+    "kubernetes": "the cluster's own broker lets nobody in from KEDA's namespace",
+}
+"""Why KEDA learns nothing from a broker, by its provider."""
+
 IMAGE = re.compile(r"[^\s@]+@sha256:[0-9a-f]{64}")
 
 
@@ -24,7 +30,7 @@ def of(components: Sequence[Component], target: Target, where: str) -> list[Prob
         *_strangers(components, target),
         *_scaling(components, cluster),
         *_tolerations(cluster),
-        *_script(components, target),
+        *_keda(components, target),
         *_missing_secrets(components, target),
     ]
     return [*_placed(told, where), *_detour(components, target)]
@@ -105,14 +111,13 @@ def _tolerations(cluster: Cluster) -> Iterator[Problem]:
                 yield Problem(f"{where}.seconds", each.seconds, "left out, or with the effect NoExecute")
 
 
-def _script(components: Sequence[Component], target: Target) -> Iterator[Problem]:
+def _keda(components: Sequence[Component], target: Target) -> Iterator[Problem]:
     """KEDA (2.17, redis_scaler.go) asks for a list's length by a script of its own (EVAL, TYPE), which no user of the
-    platform's own Redis may run (_services.redis)."""
-    broker = target.platform.endpoints["broker"]
+    platform's own Redis may run (_services.redis). It asks from a namespace of its own."""
     followed = [component["name"] for component in components if scaling.follows_queues(component, target)]
-    if broker["provider"] == "redis" and followed:
-        right = f"false, or {', '.join(followed)} without scaling: KEDA asks Redis by a script, which the platform's own refuses"
-        yield Problem("has_keda", True, right)
+    reason = KEDA_REFUSED.get(target.platform.endpoints["broker"]["provider"])
+    if reason and followed:
+        yield Problem("has_keda", True, f"false, or {', '.join(followed)} without scaling: {reason}")
 
 
 def _detour(components: Sequence[Component], target: Target) -> Iterator[Problem]:

@@ -24,6 +24,9 @@ CRASHES = 3
 SLACK = 60
 """Seconds that the cluster may take to say what became of a deadline of its own."""
 
+STARTING = 600
+"""Seconds for a pod that nothing gives up by itself: its image is pulled, its volume attached, its data recovered."""
+
 PATIENCE = 120
 """Seconds for what has no deadline of its own."""
 
@@ -47,14 +50,14 @@ def waited(manifests: Iterable[Manifest]) -> list[Manifest]:
 
 
 def seconds(manifests: Iterable[Manifest], patience: int) -> int:
-    """How long the slowest may take at most. patience: for workers that finish their tasks."""
+    """How long the slowest may take at most. patience: for workers that finish their tasks before."""
     return max((_seconds(each, patience) for each in waited(manifests)), default=0)
 
 
 def _seconds(manifest: Manifest, patience: int) -> int:
     spec = manifest["spec"]
     if manifest["kind"] == "StatefulSet":
-        return patience
+        return max(STARTING, patience)
     if manifest["kind"] == "Job":
         return int(spec["activeDeadlineSeconds"]) + SLACK
     if manifest["kind"] == "Deployment":

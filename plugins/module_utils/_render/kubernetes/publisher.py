@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from .. import image
-from . import naming, network, pods, workloads
+from . import naming, network, pods, storage, workloads
 from .cluster import PUBLISHER, Manifest, Target
 
 CACHE_PATH = "/var/cache/airflow-dags"
@@ -78,13 +78,13 @@ def _security(target: Target) -> dict[str, Any]:
 
 
 def _container(target: Target) -> dict[str, Any]:
-    path, folder = target.platform.endpoints["dag_storage"]["path"], target.cluster.dags.path.strip("/")
+    mount = storage.mount("", target)
     return {
         "name": pods.CONTAINER,
         "image": target.cluster.image,
         "imagePullPolicy": "IfNotPresent",
         # The image's entry point stays: it hands signals on, and takes up what a module leaves behind.
-        "args": ["/bin/sh", "-c", pods.literal(STAY), "stay", path],
+        "args": ["/bin/sh", "-c", pods.literal(STAY), "stay", mount["mountPath"]],
         "env": [{"name": "HOME", "value": image.SCRATCH}],
         "resources": pods.resources(PUBLISHER, target.platform),
         "securityContext": pods.container_security(),
@@ -92,6 +92,6 @@ def _container(target: Target) -> dict[str, Any]:
             {"name": pods.SCRATCH, "mountPath": image.SCRATCH},
             {"name": CACHE, "mountPath": CACHE_PATH},
             dict(pods.ACCOUNTS_MOUNT),
-            {"name": pods.DAGS, "mountPath": path, **({"subPath": folder} if folder else {})},
+            {"name": pods.DAGS, **mount},
         ],
     }

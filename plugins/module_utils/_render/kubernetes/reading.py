@@ -13,6 +13,7 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ..._model import resources
 from ..._model.fields import Entry, Field, flag, listing, mapping, matching, record, whole_number
 from ..._model.problems import Problem
 from . import cluster, services
@@ -208,6 +209,14 @@ ENTRIES: dict[str, Entry] = {
 """All of Cluster's fields but its secrets."""
 
 
+def _resources(value: Any, where: str, problems: list[Problem]) -> dict[str, dict[str, str]] | None:
+    parts = resources.one(value, where, problems)
+    if parts is None:
+        return None
+    problems += resources.beyond(parts, where)
+    return resources.said(parts)
+
+
 SERVICE_ENTRIES: dict[str, Entry] = {
     "image": Entry(text, required=True),
     "claim": Entry(
@@ -227,9 +236,7 @@ SERVICE_ENTRIES: dict[str, Entry] = {
         ),
         required=True,
     ),
-    "resources": Entry(
-        made(cluster.Resources, {"requests": Entry(mapping(text, quantity)), "limits": Entry(mapping(text, quantity))})
-    ),
+    "resources": Entry(_resources),
 }
 """What is said of a service of the platform's in the cluster."""
 

@@ -13,9 +13,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..._model import resources
 from .. import image
 from . import naming, network, pods, storage
-from .cluster import USER, Claim, Component, Manifest, NewClaim, Nodes, Resources
+from .cluster import USER, Claim, Component, Manifest, NewClaim, Nodes
 from .manifests import Step
 
 CONTAINER = "service"
@@ -70,11 +71,11 @@ class Service:
 
 @dataclass(frozen=True)
 class Told:
-    """What is said of a service: its image, the claim of its volume, and what its pod requests and may take."""
+    """What is said of a service: its image, the claim of its volume, and what its pod requests and may take (resources.said)."""
 
     image: str
     claim: Claim
-    resources: Resources = field(default_factory=Resources)
+    resources: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -211,10 +212,7 @@ def _container(service: Service, told: Told) -> dict[str, Any]:
         "startupProbe": {**look, "failureThreshold": START_LOOKS},
         "readinessProbe": look,
         "livenessProbe": {**look, "failureThreshold": LIFE_LOOKS},
-        "resources": {
-            "requests": {**REQUESTS, **told.resources.requests},
-            **({"limits": dict(told.resources.limits)} if told.resources.limits else {}),
-        },
+        "resources": resources.completed(told.resources, REQUESTS),
         "securityContext": pods.container_security(),
         "volumeMounts": [
             {"name": "data", "mountPath": DATA},

@@ -68,6 +68,13 @@ def claim_spec(told: NewClaim) -> dict[str, Any]:
     }
 
 
+def mount(part: str, target: Target) -> dict[str, str]:
+    """Where a part of the DAG storage is in a pod, and in the claim's volume. part: "" for all of it."""
+    root, folder = target.platform.endpoints["dag_storage"]["path"], target.cluster.dags.path.strip("/")
+    inside = "/".join(filter(None, (folder, part)))
+    return {"mountPath": f"{root}/{part}" if part else root, **({"subPath": inside} if inside else {})}
+
+
 def volume(claimed: NewClaim, backing: Backing, target: Target) -> Manifest:
     """The volume that a claim names, for who administers the cluster. It is kept when the claim goes."""
     makers: dict[type, Callable[[Any], dict[str, Any]]] = {Nfs: _nfs, Efs: _efs, PersistentDisk: _persistent_disk}

@@ -84,6 +84,14 @@ def test_what_does_not_is_said_with_what_would(variables: dict[str, Any], change
     assert found(variables, **changes) == wrong
 
 
+def test_keda_cannot_ask_the_clusters_own_broker(variables: dict[str, Any]) -> None:
+    rendered = PLATFORMS["development"](variables)
+    told = replace(rendered.target.cluster, has_keda=True, scaling={"worker-ml": Scaling(0, 2)})
+    (problem,) = problems.of(rendered.components, replace(rendered.target, cluster=told), "kubernetes")
+    assert problem.variable == "kubernetes.has_keda"
+    assert "lets nobody in from KEDA's namespace" in problem.right
+
+
 @pytest.mark.parametrize("followed", [{"worker-etl": Scaling(1, 2)}, {"scheduler": Scaling(1, 2)}])
 def test_the_platforms_own_redis_lets_keda_ask_nothing(variables: dict[str, Any], followed: dict[str, Scaling]) -> None:
     def cluster(components: Any, values: dict[str, dict[str, str]]) -> Cluster:

@@ -111,7 +111,7 @@ def test_it_runs_where_the_cluster_is_told() -> None:
 
 @pytest.mark.parametrize("version", [cluster.OLDEST, NEWEST])
 def test_manifests_keep_to_the_schemas(version: str) -> None:
-    limited = replace(TOLD, resources=cluster.Resources({"memory": "1Gi"}, {"memory": "2Gi"}))
+    limited = replace(TOLD, resources={"requests": {"memory": "1Gi"}, "limits": {"memory": "2Gi"}})
     place = replace(PLACE, creates_namespace=True, pull_secrets=["registry"])
     for service in SERVICES:
         for manifest in manifests_of(made(service, limited, place)):

@@ -11,6 +11,8 @@ In this order, each only where something is to be done:
 - ``teams``: Airflow's own teams (``airflow teams sync``), which a scheduler and a DAG processor that are told of them want
   to find at their start. Those that are there already stay.
 
+Before any of it, a Fernet key that reads nothing of what the database holds encrypted is refused (``--fernet-key-file``).
+
 Prints one line of JSON: ``{"changed": true, "changes": [{"what": "schema", "detail": "..."}]}``. With ``--check``,
 ``changes`` is what would be done, and nothing is touched.
 
@@ -27,7 +29,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -50,6 +52,18 @@ from airflow_backbone.schema import (
 FAB_AUTH_MANAGER = "airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager"
 SCHEMES = ("postgresql://", "postgresql+psycopg2://")
 PENDING = 3
+OLDEST = 150000
+"""Release of PostgreSQL, as libpq counts: the schema public is nobody's from there on."""
+
+ENCRYPTED = (
+    ("connection", "password", "is_encrypted"),
+    ("connection", "extra", "is_extra_encrypted"),
+    ("variable", "val", "is_encrypted"),
+)
+"""What Airflow encrypts: table, column, and the column that says so."""
+
+SAMPLES = 20
+"""How many values of each are tried: a few may be older than a key that was rotated away."""
 
 
 class Change(NamedTuple):
@@ -151,6 +165,15 @@ class Database:
         if missing:
             yield Change("teams", f"create {', '.join(missing)}")
 
+    def encrypted(self) -> Iterator[bytes]:
+        """Some of the values that Airflow encrypted."""
+        for table, column, flag in ENCRYPTED:
+            if table in self.relations:
+                select = "SELECT {} FROM {} WHERE {} AND {} <> '' LIMIT %(samples)s"
+                names = (sql.Identifier(name) for name in (column, table, flag, column))
+                for value in self._column(sql.SQL(select).format(*names), samples=SAMPLES):
+                    yield value.encode()
+
     def changes(self, results_role: str | None, admin: Admin | None, teams: Sequence[str]) -> list[Change]:
         """Return all that is to be done."""
         changes = [*self.schema_changes()]
@@ -164,6 +187,29 @@ class Database:
 
 def _kind(relation: str) -> str:
     return "SEQUENCE" if relation in RESULT_SEQUENCES else "TABLE"
+
+
+def refuse_stranger(key: str, values: Sequence[bytes]) -> None:
+    """See that a key, or the several of a rotation with commas between them, reads what is encrypted.
+
+    :raises SchemaError: it reads none of the values, or is no key
+    """
+    from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+
+    try:
+        fernet = MultiFernet([Fernet(each) for each in key.split(",")])
+    except ValueError:
+        raise SchemaError("airflow_secret_fernet_key is no Fernet key: 32 bytes in URL-safe base64.") from None
+    for value in values:
+        with suppress(InvalidToken):
+            fernet.decrypt(value)
+            return
+    if values:
+        raise SchemaError(
+            "This database was encrypted with another Fernet key than airflow_secret_fernet_key: no connection and no"
+            " variable could be read again. Bring the secrets of this platform, or put its key behind the new one, with a"
+            " comma between them."
+        )
 
 
 def _password_matches(stored: str | None, password: str) -> bool:
@@ -235,7 +281,7 @@ def apply(url: str, pending: list[Change], results_role: str | None, admin: Admi
 def connected(url: str) -> Iterator[Database]:
     """Yield the database behind Airflow's ``sql_alchemy_conn``.
 
-    :raises SchemaError: it is not a PostgreSQL URL, or nothing answers there
+    :raises SchemaError: it is not a PostgreSQL URL, nothing answers there, or it is too old
     """
     scheme = next((scheme for scheme in SCHEMES if url.startswith(scheme)), None)
     if scheme is None:
@@ -245,6 +291,11 @@ def connected(url: str) -> Iterator[Database]:
     except psycopg2.Error as error:
         raise SchemaError(f"The metadata database does not answer: {str(error).strip()}") from None
     with closing(connection):
+        if connection.server_version < OLDEST:
+            raise SchemaError(
+                f"The metadata database is PostgreSQL {connection.server_version // 10000}; {OLDEST // 10000} or newer is"
+                " needed: in an older one whoever connects may create tables beside Airflow's own."
+            )
         yield Database(connection)
 
 
@@ -272,6 +323,7 @@ def read_secret(path: Path) -> str:
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m airflow_backbone.setup", description=__doc__.splitlines()[0])
     parser.add_argument("--database-url-file", type=Path, required=True, help="file with Airflow's sql_alchemy_conn")
+    parser.add_argument("--fernet-key-file", type=Path, help="file with the key of what is encrypted in it")
     parser.add_argument("--results-role", help="database role of Celery's result backend")
     parser.add_argument("--admin-user", help="user of the FAB auth manager that is to exist with role Admin")
     parser.add_argument("--admin-email", help="its e-mail address (default: <user>@localhost)")
@@ -308,6 +360,9 @@ def main(arguments: list[str] | None = None) -> int:
         if options.admin_user:
             email = options.admin_email or f"{options.admin_user}@localhost"
             admin = Admin(options.admin_user, email, read_secret(options.admin_password_file))
+        if options.fernet_key_file:
+            with connected(url) as database:
+                refuse_stranger(read_secret(options.fernet_key_file), [*database.encrypted()])
         point_airflow_at(options.database_url_file)
         pending = find(url, options.results_role, admin, options.team)
         if pending and not options.check:
