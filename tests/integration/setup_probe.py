@@ -23,6 +23,7 @@ import unittest
 from pathlib import Path
 
 import psycopg2
+from cryptography.fernet import Fernet
 
 PLACE = Path(tempfile.mkdtemp(prefix="setup-probe-"))
 atexit.register(shutil.rmtree, PLACE, ignore_errors=True)
@@ -118,6 +119,25 @@ class TestSetup(unittest.TestCase):
         assert (told.code, told.report) == (1, {})
         assert "Still to be done after the set-up: create stranger" in told.errors
         assert set(execute("SELECT name FROM team")) == {*TEAMS, "former"}
+
+    def test_a_key_of_another_platform_is_refused_and_one_behind_it_is_not(self) -> None:
+        ours, other = (Fernet.generate_key().decode() for _key in range(2))
+        execute(
+            "INSERT INTO connection (conn_id, conn_type, is_encrypted, is_extra_encrypted, password)"
+            f" VALUES ('probe', 'http', true, false, '{Fernet(ours).encrypt(b'p').decode()}')"
+        )
+        self.addCleanup(execute, "DELETE FROM connection WHERE conn_id = 'probe'")
+        file = PLACE / "fernet_key"
+        file.touch(mode=0o600)
+        said = {}
+        for key in (ours, f"{other},{ours}", other, "no key"):
+            file.write_text(key, encoding="utf-8")
+            said[key] = setup(*NAMED, "--check", "--fernet-key-file", str(file))
+        assert [said[key].code for key in said] == [said[ours].code, said[ours].code, 1, 1]
+        assert said[ours].code in (0, 3), said[ours].errors
+        assert "encrypted with another Fernet key" in said[other].errors
+        assert "is no Fernet key" in said["no key"].errors
+        assert not any(key in ended.errors for key in (ours, other) for ended in said.values())
 
     def test_what_airflow_says_of_bundles_that_are_wrong_is_shown(self) -> None:
         wrong = json.dumps([{**BUNDLES[0], "team_name": 5}])
