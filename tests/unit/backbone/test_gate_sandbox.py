@@ -73,6 +73,59 @@ def test_memory_files_and_dumps_are_limited(tmp_path: Path) -> None:
     }
 
 
+STRANGER = 54321
+"""A user that nothing else runs as."""
+
+OTHERS = f"""
+import os, threading
+os.setuid({STRANGER})
+for _ in range(400):
+    threading.Thread(target=threading.Event().wait, daemon=True).start()
+print("there", flush=True)
+threading.Event().wait()
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root starts processes of another user")
+def test_what_the_same_user_runs_in_other_containers_is_not_counted_against_it() -> None:
+    program = f"""
+        import threading
+        os.setuid({STRANGER})
+        gate_sandbox.confine(7)
+        done = []
+        threads = [threading.Thread(target=done.append, args=(at,)) for at in range(100)]
+        [thread.start() for thread in threads]
+        [thread.join() for thread in threads]
+        child = os.fork()
+        if child == 0:
+            os._exit(0)
+        os.waitpid(child, 0)
+        refused = 0
+        try:
+            [threading.Thread(target=threading.Event().wait, daemon=True).start() for _ in range(2000)]
+        except RuntimeError:
+            refused = 1
+        print(json.dumps([len(done), refused]), flush=True)
+        os._exit(0)
+    """
+    code = f"import json, os, sys\nfrom airflow_backbone import gate_sandbox\n{textwrap.dedent(program)}"
+    with subprocess.Popen([sys.executable, "-c", OTHERS], stdout=subprocess.PIPE) as others:
+        try:
+            assert others.stdout is not None
+            assert others.stdout.readline() == b"there\n"
+            done = subprocess.run(
+                ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-c", code],
+                capture_output=True,
+                text=True,
+                check=True,
+                env={**os.environ, "PYTHONPATH": str(PACKAGE)},
+                timeout=60,
+            )
+        finally:
+            others.kill()
+    assert json.loads(done.stdout) == [100, 1]
+
+
 def test_limits_are_only_ever_lowered() -> None:
     assert in_a_process(
         """

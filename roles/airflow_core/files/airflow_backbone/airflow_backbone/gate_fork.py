@@ -101,13 +101,13 @@ class Child:
             for descriptor in inherited:
                 os.close(descriptor)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
-            gate_sandbox.confine(self.file.limit)
-            faulthandler.enable(self._trace)
-            faulthandler.dump_traceback_later(self.file.limit, file=self._trace)
-
-            from airflow_backbone.gate_parse import judge
-
             try:
+                gate_sandbox.confine(self.file.limit)
+                faulthandler.enable(self._trace)
+                faulthandler.dump_traceback_later(self.file.limit, file=self._trace)
+
+                from airflow_backbone.gate_parse import judge
+
                 found = judge(self.file.source, self.file.root, self.file.path, pools, self.file.foreign_pools)
             except BaseException:
                 problem = self.file.problem("crash", condensed(traceback.format_exc(), self.file.root))

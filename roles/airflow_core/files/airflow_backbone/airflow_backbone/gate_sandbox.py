@@ -27,6 +27,12 @@ OPEN_FILES = 1024
 PROCESSES = 256
 """Processes and threads that it may have, beyond those that its user has already."""
 
+SLACK = 16
+"""Processes and threads that its user may begin elsewhere while they are counted."""
+
+MOST = 1 << 22
+"""Processes and threads that a machine has at most (linux/threads.h, PID_MAX_LIMIT)."""
+
 CPU_MARGIN = 5
 """Seconds of CPU time beyond the time limit, for each CPU: it ends what is not ended otherwise."""
 
@@ -95,10 +101,9 @@ def confine(seconds: float) -> None:
         resource.RLIMIT_DATA: MEMORY,
         resource.RLIMIT_FSIZE: FILE_SIZE,
         resource.RLIMIT_NOFILE: OPEN_FILES,
-        resource.RLIMIT_NPROC: _tasks(os.geteuid()) + PROCESSES,
+        resource.RLIMIT_NPROC: _counted() + PROCESSES,
     }.items():
-        hard = resource.getrlimit(limit)[1]
-        lowest = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        lowest = _at_most(limit, value)
         resource.setrlimit(limit, (lowest, lowest))
     # Where memory runs out nevertheless, this is what the kernel should end.
     with contextlib.suppress(OSError):
@@ -110,8 +115,35 @@ def _children() -> list[int]:
     return [int(child) for child in path.read_text(encoding="ascii").split()]
 
 
+def _at_most(limit: int, value: int) -> int:
+    """A limit that this process may set itself."""
+    hard = resource.getrlimit(limit)[1]
+    return value if hard == resource.RLIM_INFINITY else min(value, hard)
+
+
+def _counted() -> int:
+    """As many processes and threads as the kernel counts of this user for RLIMIT_NPROC, or up to twice as many.
+
+    It counts those in other containers of the machine, too, which are not to be seen from in here: so it is tried.
+    """
+    before = resource.getrlimit(resource.RLIMIT_NPROC)
+    count = _tasks(os.geteuid()) + SLACK
+    while count < MOST and (tried := _at_most(resource.RLIMIT_NPROC, count)) == count:
+        resource.setrlimit(resource.RLIMIT_NPROC, (tried, before[1]))
+        thread = threading.Thread(target=lambda: None)
+        try:
+            thread.start()
+        except RuntimeError:
+            count *= 2
+        else:
+            thread.join()
+            break
+    resource.setrlimit(resource.RLIMIT_NPROC, before)
+    return count
+
+
 def _tasks(uid: int) -> int:
-    """How many processes and threads a user has, which is what the kernel counts for RLIMIT_NPROC."""
+    """How many processes and threads a user has that are to be seen."""
     count = 0
     for process in Path("/proc").glob("[0-9]*/task"):
         with contextlib.suppress(OSError):
