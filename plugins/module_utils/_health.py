@@ -60,14 +60,17 @@ class Finding:
 
 
 def with_least(plan: Mapping[str, Any], least: Mapping[str, int]) -> dict[str, Any]:
-    """The plan with as many machines of a component as have to be there. least: by a component's name."""
+    """The plan with as many machines of a component as have to be there.
+
+    least: by a component's name, or by its label in a cluster (dns.label).
+    """
     machines = placement.PLATFORMS[plan["platform"]].machines
 
     def counted(name: str, each: Mapping[str, Any]) -> Mapping[str, Any]:
-        found = (
-            {"machines": machines(name, each["hosts"], least[name]), "replicas": least[name]} if name in least else {}
-        )
-        return {**each, **found}
+        number = least.get(name, least.get(dns.label(name)))
+        if number is None:
+            return each
+        return {**each, "machines": machines(name, each["hosts"], number)[:number], "replicas": number}
 
     pools = [counted(f"worker-{pool['name']}", pool) for pool in plan["pools"]]
     return {**plan, "pools": pools, "components": [counted(each["name"], each) for each in plan["components"]]}
@@ -185,6 +188,7 @@ def _queues(plan: Mapping[str, Any], seen: Mapping[str, Any]) -> Iterator[Findin
             continue
         elif answer["consumers"] == 0 and (machines or answer["messages"]):
             waiting = f", and {answer['messages']} tasks wait" if answer["messages"] else ""
+            # Where none has to be there, one may yet come: of who scales it, or after the tasks of the one before.
             severity = ERROR if machines else WARNING
             yield Finding(f"queue {queue}", f"no worker consumes it{waiting}", advice, severity=severity)
         elif answer["consumers"] < len(machines):

@@ -220,6 +220,11 @@ def test_fewer_workers_than_planned_warn_and_do_not_fail(seen: dict[str, t.Any])
     assert not _health.is_settled([finding])
 
 
+def renamed(plan: dict[str, t.Any]) -> dict[str, t.Any]:
+    """With a pool whose name is no label."""
+    return {**plan, "pools": [{**pool, "name": pool["name"].replace("t", "_")} for pool in plan["pools"]]}
+
+
 def test_what_is_scaled_needs_its_least_alone(seen: dict[str, t.Any]) -> None:
     kubernetes = {**PLAN, "platform": "kubernetes"}
     scaled = _health.with_least(kubernetes, {"scheduler": 1, "worker-ml": 0, "worker-etl": 1})
@@ -232,6 +237,10 @@ def test_what_is_scaled_needs_its_least_alone(seen: dict[str, t.Any]) -> None:
     assert (finding.found, finding.severity) == ("no worker consumes it, and 2 tasks wait", _health.WARNING)
     seen["queues"]["etl"]["consumers"] = 0
     assert [found.severity for found in _health.examine(scaled, seen)] == [_health.ERROR, _health.WARNING]
+    (labelled,) = (
+        pool for pool in _health.with_least(renamed(kubernetes), {"worker-e-l": 0})["pools"] if pool["name"] == "e_l"
+    )
+    assert labelled["machines"] == []
     more = _health.with_least(kubernetes, {"worker-etl": 4})
     assert "0 of 4" not in str(_health.examine(more, seen))
     seen["queues"]["etl"]["consumers"] = 3
