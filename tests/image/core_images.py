@@ -49,6 +49,7 @@ class Controller:
         self.sbom = folder / "acceptance" / ".core.sbom.json"
         self._ca = ca
         self._hooks = folder / "hooks"
+        CACHE.parent.mkdir(exist_ok=True)
         (self._hooks / "team_hooks").mkdir(parents=True)
         (self._hooks / "team_hooks" / "__init__.py").write_text('"""Ours."""\n', encoding="utf-8")
         (self._hooks / "pyproject.toml").write_text(
