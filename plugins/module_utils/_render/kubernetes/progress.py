@@ -57,7 +57,8 @@ def seconds(manifests: Iterable[Manifest], patience: int) -> int:
 def _seconds(manifest: Manifest, patience: int) -> int:
     spec = manifest["spec"]
     if manifest["kind"] == "StatefulSet":
-        return max(STARTING, patience)
+        # The pod that comes next starts when the one before has finished.
+        return STARTING + (patience if manifest["metadata"]["labels"].get(naming.KIND) == "worker" else 0)
     if manifest["kind"] == "Job":
         return int(spec["activeDeadlineSeconds"]) + SLACK
     if manifest["kind"] == "Deployment":

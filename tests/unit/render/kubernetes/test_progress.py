@@ -175,9 +175,9 @@ def test_a_step_waits_for_one_kind_as_long_as_its_deadlines_say(platform: Render
     waits = {step.title: component_waits(vars(step), 600) for step in platform.steps}
     assert waits["services"] == {"kind": None, "seconds": 0}
     assert waits["database set-up"] == {"api_version": "batch/v1", "kind": "Job", "seconds": 21600 + 60}
-    assert waits["worker"] == {"api_version": "apps/v1", "kind": "StatefulSet", "seconds": 600}
+    assert waits["worker"] == {"api_version": "apps/v1", "kind": "StatefulSet", "seconds": 600 + 600}
     (workers,) = (vars(step) for step in platform.steps if step.title == "worker")
-    assert [component_waits(workers, patience)["seconds"] for patience in (0, 3600)] == [600, 3600]
+    assert [component_waits(workers, patience)["seconds"] for patience in (0, 3600)] == [600, 600 + 3600]
     api_server = manifest(platform, "Deployment", "api-server")["spec"]["progressDeadlineSeconds"]
     assert waits["api-server"]["seconds"] == api_server + 60
 
