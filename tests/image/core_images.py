@@ -111,8 +111,10 @@ class Controller:
         return self.podman("run", "--rm", *SEALED, "--user", user, self.image()["Names"][0], *command)
 
     def image(self) -> dict[str, Any]:
-        (found,) = json.loads(
-            self.podman("image", "ls", "--format", "json", "--filter", f"reference={self.repository}")
+        # podman's own filter by reference also takes what a run left that was killed, of another registry.
+        there = json.loads(self.podman("image", "ls", "--format", "json"))
+        (found,) = (
+            each for each in there if any(name.startswith(f"{self.repository}:") for name in each.get("Names") or ())
         )
         inspected: dict[str, Any] = json.loads(self.podman("image", "inspect", found["Id"]))[0]
         return {**found, **inspected}

@@ -91,6 +91,7 @@ DESCRIPTION = {
     "airflow_environment": "pods",
     "airflow_platform": "kubernetes",
     "airflow_api_url": "http://api-server:8080",
+    "airflow_cluster_networks": ["10.88.0.0/16"],
     "airflow_longest_task": "20m",
     "airflow_dag_sources": [
         {"name": "canary", "path": "/dags/canary", "queues": ["etl", "ml"]},
