@@ -322,7 +322,8 @@ def test_its_log_is_in_the_store_and_is_shown(
 ) -> None:
     run, tasks = canary
     sung = f"the canary sings on {POOLS[task][0]}"
-    assert sung in platform.stored(run, task)
+    # A worker sends a log when its task has ended.
+    assert wait_for(lambda: sung in platform.stored(run, task), PATIENCE)
     assert sung in platform.airflow.log(tasks[task])
 
 
