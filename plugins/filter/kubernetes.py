@@ -21,6 +21,7 @@ from ansible_collections.airstack.backbone.plugins.module_utils._render.kubernet
     pruning,
     reading,
     services,
+    storage,
 )
 from ansible_collections.airstack.backbone.plugins.module_utils._render.kubernetes.cluster import (
     MadeSecrets,
@@ -94,6 +95,15 @@ def dags_gate_step(plan: Mapping[str, Any], cluster: Mapping[str, Any], job: Map
     return asdict(gate.step(_plain(job), Target(platform, told)))
 
 
+def dag_volume(plan: Mapping[str, Any], cluster: Mapping[str, Any] | None, backing: Any) -> dict[str, Any]:
+    """The volume that the claim of the DAG storage names, for who administers the cluster."""
+    told, found = reading.read_volume(cluster, CLUSTER, backing, "airflow_dag_volume")
+    if told is None:
+        raise AnsibleFilterError(report(found))
+    claimed, settled, namespace = told
+    return storage.volume(claimed, settled, plan["environment"], namespace)
+
+
 def component_leftovers(
     plan: Mapping[str, Any], found: Sequence[Mapping[str, Any]], steps: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
@@ -163,6 +173,7 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Names of the filters, as playbooks use them."""
         return {
+            "dag_volume": dag_volume,
             "component_differences": component_differences,
             "component_leftovers": component_leftovers,
             "component_manifests": component_manifests,

@@ -16,8 +16,8 @@ from typing import Any
 from ..._model import resources
 from ..._model.fields import Entry, Field, flag, listing, mapping, matching, record, whole_number
 from ..._model.problems import Problem
-from . import cluster, services
-from .cluster import Cluster, MadeSecrets
+from . import cluster, services, storage
+from .cluster import Cluster, MadeSecrets, NewClaim
 
 _SEGMENT = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 _WORD = r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?"
@@ -239,6 +239,44 @@ SERVICE_ENTRIES: dict[str, Entry] = {
     "resources": Entry(_resources),
 }
 """What is said of a service of the platform's in the cluster."""
+
+
+_backing = one_of_kinds(
+    {
+        "nfs": made(
+            storage.Nfs,
+            {
+                "server": Entry(text, required=True),
+                "path": Entry(path, required=True),
+                "options": Entry(listing(text)),
+            },
+        ),
+        "efs": made(storage.Efs, {"filesystem": Entry(text, required=True), "access_point": Entry(text)}),
+        "persistent_disk": made(
+            storage.PersistentDisk,
+            {"handle": Entry(text, required=True), "filesystem": Entry(text), "driver": Entry(text)},
+        ),
+    }
+)
+
+
+def read_volume(
+    told: Any, where: str, backing: Any, backing_where: str
+) -> tuple[tuple[NewClaim, storage.Backing, str] | None, list[Problem]]:
+    """The claim that names a volume, what that volume is, and the claim's namespace; or None and everything that is wrong."""
+    if not isinstance(told, Mapping):
+        return None, [
+            Problem(where, told, "what the cluster is told, such as {namespace: airflow, dags: {new: {...}}}")
+        ]
+    problems: list[Problem] = []
+    namespace = label(told.get("namespace"), f"{where}.namespace", problems)
+    claim = dags(told.get("dags"), f"{where}.dags", problems)
+    settled = _backing(backing, backing_where, problems)
+    if not problems and not (isinstance(claim, NewClaim) and claim.volume):
+        problems.append(
+            Problem(f"{where}.dags", told.get("dags"), "new, with a volume that shall be made, by its name")
+        )
+    return (None, problems) if problems else ((claim, settled, namespace), [])
 
 
 _PLACE = ("namespace", "creates_namespace", "user", "pull_secrets", "nodes", "priority_classes")

@@ -22,7 +22,7 @@ class Nfs:
 
     server: str
     path: str
-    options: Sequence[str] = ("nfsvers=4.2", "ro", "hard")
+    options: Sequence[str] = ("nfsvers=4.2", "hard")
 
 
 @dataclass(frozen=True)
@@ -75,13 +75,13 @@ def mount(part: str, target: Target) -> dict[str, str]:
     return {"mountPath": f"{root}/{part}" if part else root, **({"subPath": inside} if inside else {})}
 
 
-def volume(claimed: NewClaim, backing: Backing, target: Target) -> Manifest:
-    """The volume that a claim names, for who administers the cluster. It is kept when the claim goes."""
-    makers: dict[type, Callable[[Any], dict[str, Any]]] = {Nfs: _nfs, Efs: _efs, PersistentDisk: _persistent_disk}
+def volume(claimed: NewClaim, backing: Backing, environment: str, namespace: str) -> Manifest:
+    """The volume that a claim in a namespace names, for who administers the cluster. It is kept when the claim goes."""
+    makers: dict[type, Callable[[Any, bool], dict[str, Any]]] = {Nfs: _nfs, Efs: _efs, PersistentDisk: _persistent_disk}
     return {
         "apiVersion": "v1",
         "kind": "PersistentVolume",
-        "metadata": {"name": claimed.volume, "labels": naming.labels(target.platform)},
+        "metadata": {"name": claimed.volume, "labels": naming.environment_labels(environment)},
         "spec": {
             "accessModes": [claimed.access_mode],
             "capacity": {"storage": claimed.size},
@@ -90,32 +90,33 @@ def volume(claimed: NewClaim, backing: Backing, target: Target) -> Manifest:
             "claimRef": {
                 "apiVersion": "v1",
                 "kind": "PersistentVolumeClaim",
-                "namespace": target.cluster.namespace,
+                "namespace": namespace,
                 "name": claimed.name,
             },
-            **makers[type(backing)](backing),
+            **makers[type(backing)](backing, claimed.access_mode == "ReadOnlyMany"),
         },
     }
 
 
-def _nfs(backing: Nfs) -> dict[str, Any]:
+def _nfs(backing: Nfs, is_read_only: bool) -> dict[str, Any]:
     return {
-        "mountOptions": list(backing.options),
-        "nfs": {"server": backing.server, "path": backing.path, "readOnly": True},
+        "mountOptions": [*backing.options, *(["ro"] if is_read_only else [])],
+        "nfs": {"server": backing.server, "path": backing.path, "readOnly": is_read_only},
     }
 
 
-def _efs(backing: Efs) -> dict[str, Any]:
+def _efs(backing: Efs, is_read_only: bool) -> dict[str, Any]:
     handle = f"{backing.filesystem}::{backing.access_point}" if backing.access_point else backing.filesystem
-    return {"mountOptions": ["tls"], "csi": {"driver": "efs.csi.aws.com", "volumeHandle": handle, "readOnly": True}}
+    csi = {"driver": "efs.csi.aws.com", "volumeHandle": handle, "readOnly": is_read_only}
+    return {"mountOptions": ["tls"], "csi": csi}
 
 
-def _persistent_disk(backing: PersistentDisk) -> dict[str, Any]:
+def _persistent_disk(backing: PersistentDisk, is_read_only: bool) -> dict[str, Any]:
     return {
         "csi": {
             "driver": backing.driver,
             "volumeHandle": backing.handle,
             "fsType": backing.filesystem,
-            "readOnly": True,
+            "readOnly": is_read_only,
         }
     }

@@ -13,8 +13,10 @@ from typing import Any
 import kubernetes_validate
 import pytest
 import yaml
+from ansible.errors import AnsibleFilterError
 from kubernetes_validate import utils
 
+from ansible_collections.airstack.backbone.plugins.filter.kubernetes import dag_volume
 from ansible_collections.airstack.backbone.plugins.module_utils._render.kubernetes import cluster, storage
 from ansible_collections.airstack.backbone.plugins.module_utils._render.kubernetes.pruning import PRUNED
 from ansible_collections.airstack.backbone.tests.unit.render import golden_files
@@ -170,7 +172,7 @@ def test_volumes_keep_to_the_schemas_and_are_for_their_claim(
     assert isinstance(claimed, cluster.NewClaim)
     (claim,) = rendered.of_kind("PersistentVolumeClaim")
     for backing in BACKINGS.values():
-        volume = storage.volume(claimed, backing, rendered.target)
+        volume = storage.volume(claimed, backing, "local", "airflow-local")
         validate(volume, version)
         assert volume["metadata"]["name"] == claim["spec"]["volumeName"]
         assert volume["spec"]["accessModes"] == claim["spec"]["accessModes"]
@@ -184,9 +186,28 @@ def test_volumes_are_the_golden_ones(variables: dict[str, Any]) -> None:
     claimed = rendered.target.cluster.dags
     assert isinstance(claimed, cluster.NewClaim)
     made = {
-        f"/{name}": readable([storage.volume(claimed, backing, rendered.target)]) for name, backing in BACKINGS.items()
+        f"/{name}": readable([storage.volume(claimed, backing, "local", "airflow-local")])
+        for name, backing in BACKINGS.items()
     }
     assert made == golden_files.of("kubernetes/volumes", made)
+
+
+def test_playbooks_get_a_volume_and_every_problem_that_it_has() -> None:
+    told = {"namespace": "airflow-local", "dags": {"new": {"name": "dags", "size": "10Gi", "volume": "airflow-dags"}}}
+    nfs = {"nfs": {"server": "10.0.0.15", "path": "/srv/airflow/dags"}}
+    made = dag_volume({"environment": "local"}, told, nfs)
+    assert (made["spec"]["nfs"]["readOnly"], made["spec"]["mountOptions"]) == (True, ["nfsvers=4.2", "hard", "ro"])
+    written = {**told, "dags": {"new": {**told["dags"]["new"], "access_mode": "ReadWriteMany"}}}  # type: ignore[dict-item]
+    made = dag_volume({"environment": "local"}, written, nfs)
+    assert (made["spec"]["nfs"]["readOnly"], made["spec"]["mountOptions"]) == (False, ["nfsvers=4.2", "hard"])
+    with pytest.raises(
+        AnsibleFilterError, match=r"airflow_dag_volume: found nothing; .*keys nfs, efs, persistent_disk"
+    ):
+        dag_volume({"environment": "local"}, told, None)
+    with pytest.raises(AnsibleFilterError, match=r"dags: found (.|\n)*new, with a volume"):
+        dag_volume({"environment": "local"}, {**told, "dags": {"existing": {"name": "dags"}}}, nfs)
+    with pytest.raises(AnsibleFilterError, match="what the cluster is told"):
+        dag_volume({"environment": "local"}, None, nfs)
 
 
 def test_no_two_manifests_are_one_object(rendered: Rendered) -> None:
