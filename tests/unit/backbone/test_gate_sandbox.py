@@ -21,6 +21,7 @@ import pytest
 
 from airflow_backbone import gate, gate_sandbox
 from airflow_backbone.gate_job import GateError, Job
+from ansible_collections.airstack.backbone.tests.unit import needs
 
 ME = pwd.getpwuid(os.geteuid()).pw_name
 PACKAGE = Path(gate.__file__).parents[1]
@@ -86,7 +87,7 @@ threading.Event().wait()
 """
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root starts processes of another user")
+@needs.root
 def test_what_the_same_user_runs_in_other_containers_is_not_counted_against_it() -> None:
     program = f"""
         import threading
