@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.airstack.backbone.plugins.filter.core import core_image_base, core_image_context
 from ansible_collections.airstack.backbone.plugins.module_utils._core import wheelhouses, wheels
+from ansible_collections.airstack.backbone.plugins.plugin_utils.filters.core import core_image_base, core_image_context
 from ansible_collections.airstack.backbone.tests.image import modules
 
 RECIPE = modules.ROOT / "roles" / "airflow_hosts" / "files" / "debian_image.sh"

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.airstack.backbone.plugins.filter.core import core_image_trial
+from ansible_collections.airstack.backbone.plugins.plugin_utils.filters.core import core_image_trial
 from ansible_collections.airstack.backbone.tests import docker_engine
 from ansible_collections.airstack.backbone.tests.docker_engine import Docker
 from ansible_collections.airstack.backbone.tests.image import containers

@@ -23,10 +23,10 @@ from typing import Any
 import pytest
 import yaml
 
-from ansible_collections.airstack.backbone.plugins.filter.kubernetes import component_manifests
 from ansible_collections.airstack.backbone.plugins.module_utils._model import placement, plan
 from ansible_collections.airstack.backbone.plugins.module_utils._model.inventory import Inventory
 from ansible_collections.airstack.backbone.plugins.module_utils._model.secrets import MAKERS
+from ansible_collections.airstack.backbone.plugins.plugin_utils.filters.kubernetes import component_manifests
 from ansible_collections.airstack.backbone.tests.image import containers, modules
 from ansible_collections.airstack.backbone.tests.image.core_images import Controller
 from ansible_collections.airstack.backbone.tests.integration.deployed import Airflow, wait_for

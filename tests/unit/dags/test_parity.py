@@ -14,8 +14,8 @@ import sys
 import pytest
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.airstack.backbone.plugins.filter import dags_lock
 from ansible_collections.airstack.backbone.plugins.module_utils._dags.lock import text
+from ansible_collections.airstack.backbone.plugins.plugin_utils.filters import dags_lock
 from ansible_collections.airstack.backbone.tests.unit.dags.locks import (
     COMMIT,
     OTHER_COMMIT,

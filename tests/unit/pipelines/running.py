@@ -45,7 +45,7 @@ def served_platform(folder: pathlib.Path, hosts: str, **playbooks: str) -> pathl
     hosts: an inventory, with %s for its environment's name. playbooks: a name without an ending is a program's.
     """
     made = folder / "made"
-    for part in ("pipelines", "plugins/filter", "plugins/module_utils", "playbooks/vars"):
+    for part in ("pipelines", "plugins/filter", "plugins/plugin_utils", "plugins/module_utils", "playbooks/vars"):
         shutil.copytree(ROOT / part, made / part, ignore=shutil.ignore_patterns("__pycache__"))
     for file in ("playbooks/parity.yml", "galaxy.yml"):
         shutil.copy(ROOT / file, made / file)

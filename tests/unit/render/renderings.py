@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from ansible_collections.airstack.backbone.plugins.filter.components import component_files, component_units
 from ansible_collections.airstack.backbone.plugins.module_utils._model import (
     components,
     credentials,
@@ -29,6 +28,10 @@ from ansible_collections.airstack.backbone.plugins.module_utils._render.kubernet
     Cluster,
     Platform,
     Target,
+)
+from ansible_collections.airstack.backbone.plugins.plugin_utils.filters.components import (
+    component_files,
+    component_units,
 )
 from ansible_collections.airstack.backbone.tests.unit.render.kubernetes.conftest import IMAGE, KEY, endpoints_of, small
 from ansible_collections.airstack.backbone.tests.unit.render.kubernetes.test_network import lets, selects

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.airstack.backbone.plugins.filter.core import (
+from ansible_collections.airstack.backbone.plugins.module_utils._core import wheels
+from ansible_collections.airstack.backbone.plugins.plugin_utils.filters.core import (
     core_image_base,
     core_image_context,
     core_image_trial,
 )
-from ansible_collections.airstack.backbone.plugins.module_utils._core import wheels
 from ansible_collections.airstack.backbone.tests.unit.render import golden_files
 
 PULLED = core_image_context("docker.io/library/python:3.12-slim-bookworm", "3.12", ["ca-certificates", "dumb-init"])

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.airstack.backbone.plugins.filter.components import (
+from ansible_collections.airstack.backbone.plugins.module_utils._model import plan
+from ansible_collections.airstack.backbone.plugins.module_utils._model.inventory import Inventory
+from ansible_collections.airstack.backbone.plugins.plugin_utils.filters.components import (
     component_files,
     component_queue_files,
     component_units,
     worker_assignments,
 )
-from ansible_collections.airstack.backbone.plugins.module_utils._model import plan
-from ansible_collections.airstack.backbone.plugins.module_utils._model.inventory import Inventory
 from ansible_collections.airstack.backbone.tests.unit.render.conftest import ADDRESSES, GROUPS
 
 CORE = "/opt/airflow/core/3.3.2-0123456789ab"

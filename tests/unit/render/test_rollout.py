@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.airstack.backbone.plugins.filter.components import component_steps
 from ansible_collections.airstack.backbone.plugins.module_utils._render import rollout
+from ansible_collections.airstack.backbone.plugins.plugin_utils.filters.components import component_steps
 
 COMPONENTS = [
     {"name": "api-server", "kind": "api-server", "hosts": ["c1", "c2"]},

@@ -16,9 +16,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.airstack.backbone.plugins.filter.components import component_files, component_units
 from ansible_collections.airstack.backbone.plugins.module_utils._model import components
 from ansible_collections.airstack.backbone.plugins.module_utils._render import configuration, systemd
+from ansible_collections.airstack.backbone.plugins.plugin_utils.filters.components import (
+    component_files,
+    component_units,
+)
 from ansible_collections.airstack.backbone.tests.unit import needs
 from ansible_collections.airstack.backbone.tests.unit.render import golden_files
 

@@ -11,10 +11,13 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.airstack.backbone.plugins.filter.components import component_files, component_units
 from ansible_collections.airstack.backbone.plugins.module_utils._model import components, plan
 from ansible_collections.airstack.backbone.plugins.module_utils._model.inventory import Inventory
 from ansible_collections.airstack.backbone.plugins.module_utils._render import systemd
+from ansible_collections.airstack.backbone.plugins.plugin_utils.filters.components import (
+    component_files,
+    component_units,
+)
 from ansible_collections.airstack.backbone.tests.unit.render import golden_files
 from ansible_collections.airstack.backbone.tests.unit.render.conftest import ADDRESSES, GROUPS
 

@@ -489,6 +489,25 @@ def fill(core: Any) -> None:
         pass
 
 
+@needs.redis
+def test_a_task_is_sent_whose_queue_is_declared_on_a_connection_after_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures = [redis.ConnectionError("as in a failover")]
+    bind = redis_transport.Channel._queue_bind
+
+    def fail_once(self: Any, *arguments: Any) -> None:
+        if failures:
+            raise failures.pop()
+        bind(self, *arguments)
+
+    with one(tmp_path) as servers:
+        monkeypatch.setattr(redis_transport.Channel, "_queue_bind", fail_once)
+        application(servers, None).send_task("run", args=[1], queue="etl")
+        assert not failures
+        assert client(servers.planned, "operator").llen("etl") == 1
+
+
 TASKS = 300
 ROUNDS = 2
 

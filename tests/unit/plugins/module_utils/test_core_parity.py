@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.airstack.backbone.plugins.filter.core import core_differing, core_parity
 from ansible_collections.airstack.backbone.plugins.module_utils._core.deployed import text
 from ansible_collections.airstack.backbone.plugins.module_utils._dags import lock as dags_lock
+from ansible_collections.airstack.backbone.plugins.plugin_utils.filters.core import core_differing, core_parity
 from ansible_collections.airstack.backbone.tests.unit.dags.locks import all_locked
 from ansible_collections.airstack.backbone.tests.unit.parity_run import parity
 

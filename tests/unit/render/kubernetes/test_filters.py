@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.airstack.backbone.plugins.filter.kubernetes import (
+from ansible_collections.airstack.backbone.plugins.plugin_utils.filters.kubernetes import (
     component_leftovers,
     component_manifests,
     component_progress,

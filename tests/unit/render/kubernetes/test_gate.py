@@ -16,8 +16,11 @@ import kubernetes_validate
 import pytest
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.airstack.backbone.plugins.filter.kubernetes import component_leftovers, dags_gate_step
 from ansible_collections.airstack.backbone.plugins.module_utils._render.kubernetes import cluster, gate, manifests
+from ansible_collections.airstack.backbone.plugins.plugin_utils.filters.kubernetes import (
+    component_leftovers,
+    dags_gate_step,
+)
 from ansible_collections.airstack.backbone.tests.unit.render.kubernetes.conftest import IMAGE, Rendered
 from ansible_collections.airstack.backbone.tests.unit.render.kubernetes.test_manifests import NEWEST
 from ansible_collections.airstack.backbone.tests.unit.render.kubernetes.test_pod_security import violations

@@ -16,9 +16,9 @@ import yaml
 from ansible.errors import AnsibleFilterError
 from kubernetes_validate import utils
 
-from ansible_collections.airstack.backbone.plugins.filter.kubernetes import dag_volume
 from ansible_collections.airstack.backbone.plugins.module_utils._render.kubernetes import cluster, storage
 from ansible_collections.airstack.backbone.plugins.module_utils._render.kubernetes.pruning import PRUNED
+from ansible_collections.airstack.backbone.plugins.plugin_utils.filters.kubernetes import dag_volume
 from ansible_collections.airstack.backbone.tests.unit.render import golden_files
 from ansible_collections.airstack.backbone.tests.unit.render.kubernetes.conftest import PLATFORMS, Rendered
 

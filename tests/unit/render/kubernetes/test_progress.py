@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.airstack.backbone.plugins.filter.kubernetes import (
+from ansible_collections.airstack.backbone.plugins.module_utils._render.kubernetes import progress
+from ansible_collections.airstack.backbone.plugins.plugin_utils.filters.kubernetes import (
     component_differences,
     component_search,
     component_waits,
 )
-from ansible_collections.airstack.backbone.plugins.module_utils._render.kubernetes import progress
 from ansible_collections.airstack.backbone.tests.unit.render.kubernetes.conftest import PLATFORMS, Rendered
 
 Object = dict[str, Any]

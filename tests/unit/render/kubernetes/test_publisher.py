@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.airstack.backbone.plugins.filter.kubernetes import publisher_manifests
 from ansible_collections.airstack.backbone.plugins.module_utils._render.kubernetes import (
     manifests,
     network,
@@ -28,6 +27,7 @@ from ansible_collections.airstack.backbone.plugins.module_utils._render.kubernet
     Outlet,
     Target,
 )
+from ansible_collections.airstack.backbone.plugins.plugin_utils.filters.kubernetes import publisher_manifests
 from ansible_collections.airstack.backbone.tests.unit.render.kubernetes.conftest import (
     IMAGE,
     PLATFORMS,

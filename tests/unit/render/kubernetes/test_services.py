@@ -14,10 +14,6 @@ import kubernetes_validate
 import pytest
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.airstack.backbone.plugins.filter.kubernetes import (
-    component_search,
-    service_manifests,
-)
 from ansible_collections.airstack.backbone.plugins.module_utils._render.kubernetes import (
     cluster,
     progress,
@@ -25,6 +21,10 @@ from ansible_collections.airstack.backbone.plugins.module_utils._render.kubernet
     services,
 )
 from ansible_collections.airstack.backbone.plugins.module_utils._render.kubernetes.manifests import Step
+from ansible_collections.airstack.backbone.plugins.plugin_utils.filters.kubernetes import (
+    component_search,
+    service_manifests,
+)
 from ansible_collections.airstack.backbone.tests.unit.render import golden_files
 from ansible_collections.airstack.backbone.tests.unit.render.kubernetes.conftest import PLATFORMS, Rendered
 from ansible_collections.airstack.backbone.tests.unit.render.kubernetes.test_manifests import NEWEST, readable

@@ -189,6 +189,20 @@ class _Sparing:
         return True
 
 
+class _Ending:
+    """A channel that has ended says so as a lost connection does, which is tried again.
+
+    Kombu's producer declares the queue first, which takes a new connection where the one of before is lost, and sends on
+    the old one's channel then. Its AttributeError would be the task's end: the executor takes it as failed.
+    """
+
+    def _connparams(self, *arguments: Any, **options: Any) -> Any:
+        channel: Any = self
+        if channel.connection is None:
+            raise LostConnection("This channel has ended with its connection")
+        return super()._connparams(*arguments, **options)  # type: ignore[misc]
+
+
 class _Trying:
     """A connection that breaks where Redis says that something does not go now."""
 
@@ -218,7 +232,7 @@ class TryingSentinelSSLConnection(_Trying, SentinelManagedConnection, SSLConnect
     """The same with TLS."""
 
 
-class Channel(_Settling, _Sparing, kombu_redis.Channel):
+class Channel(_Settling, _Sparing, _Ending, kombu_redis.Channel):
     """A channel of one Redis."""
 
     QoS = QoS
@@ -226,7 +240,7 @@ class Channel(_Settling, _Sparing, kombu_redis.Channel):
     connection_class_ssl = TryingSSLConnection
 
 
-class SentinelChannel(_Settling, _Sparing, kombu_redis.SentinelChannel):
+class SentinelChannel(_Settling, _Sparing, _Ending, kombu_redis.SentinelChannel):
     """A channel of the Redis that the Sentinels name."""
 
     QoS = QoS

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
@@ -68,18 +68,3 @@ def _parse(content: str, origin: str) -> dict[str, Any]:
         return lock.parse(content, origin)
     except lock.LockError as error:
         raise AnsibleFilterError(str(error)) from error
-
-
-class FilterModule:
-    """Filters over locks of DAG sources."""
-
-    def filters(self) -> dict[str, Callable[..., Any]]:
-        """Names of the filters, as playbooks use them."""
-        return {
-            "dags_differing": dags_differing,
-            "dags_follow_problems": dags_follow_problems,
-            "dags_lock_problems": dags_lock_problems,
-            "dags_lock_text": dags_lock_text,
-            "dags_not_deployed": dags_not_deployed,
-            "dags_parity": dags_parity,
-        }

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.airstack.backbone.plugins.module_utils._model import components, credentials
@@ -116,19 +116,3 @@ def _conditions(plan: Mapping[str, Any], units: Mapping[str, Any], changed: Sequ
         for unit, seen in units.items()
         if unit in names
     }
-
-
-class FilterModule:
-    """Filters over the plan's components."""
-
-    def filters(self) -> dict[str, Callable[..., Any]]:
-        """Names of the filters, as playbooks use them."""
-        return {
-            "component_files": component_files,
-            "component_queue_files": component_queue_files,
-            "component_stack": component_stack,
-            "component_steps": component_steps,
-            "component_units": component_units,
-            "units_in_state": units_in_state,
-            "worker_assignments": worker_assignments,
-        }

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
@@ -92,22 +92,3 @@ def _parse(content: str, origin: str) -> dict[str, Any]:
         return deployed.parse(content, origin)
     except CoreError as error:
         raise AnsibleFilterError(str(error)) from error
-
-
-class FilterModule:
-    """Filters for images and locks of the core."""
-
-    def filters(self) -> dict[str, Callable[..., Any]]:
-        """Names of the filters, as playbooks use them."""
-        return {
-            "core_differing": core_differing,
-            "core_image_base": core_image_base,
-            "core_image_context": core_image_context,
-            "core_image_is_shared": core_image_is_shared,
-            "core_image_trial": core_image_trial,
-            "core_lock_problems": core_lock_problems,
-            "core_lock_promoted": core_lock_promoted,
-            "core_lock_refusals": core_lock_refusals,
-            "core_lock_text": core_lock_text,
-            "core_parity": core_parity,
-        }

@@ -4,9 +4,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.airstack.backbone.plugins.module_utils._services import postgresql
@@ -18,11 +15,3 @@ def scram_sha_256(password: str, user: str) -> str:
         return postgresql.scram_sha_256(password, user)
     except ValueError as error:
         raise AnsibleFilterError(str(error)) from error
-
-
-class FilterModule:
-    """Filters for the database."""
-
-    def filters(self) -> dict[str, Callable[..., Any]]:
-        """Names of the filters, as playbooks use them."""
-        return {"postgresql_connections": postgresql.connections, "scram_sha_256": scram_sha_256}

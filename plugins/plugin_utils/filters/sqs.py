@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.airstack.backbone.plugins.module_utils._services import sqs
@@ -32,11 +32,3 @@ def sqs_state(plan: Mapping[str, Any], seen: Mapping[str, Any], kms_key: str = "
         "kept": sqs.kept(plan, seen),
         "stale_policies": sqs.stale_policies(plan, seen),
     }
-
-
-class FilterModule:
-    """Filters over the plan."""
-
-    def filters(self) -> dict[str, Callable[..., Any]]:
-        """Names of the filters, as playbooks use them."""
-        return {"sqs_queues": sqs.queues, "sqs_policies": sqs.policies, "sqs_state": sqs_state}

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
@@ -35,16 +35,3 @@ def dags_to_switch(
 def dags_to_roll_back(plan: Mapping[str, Any], release: str = "") -> list[dict[str, Any]]:
     """The sources that go back to an earlier release."""
     return wanted.to_roll_back(plan, release)
-
-
-class FilterModule:
-    """Filters over DAG sources."""
-
-    def filters(self) -> dict[str, Callable[..., Any]]:
-        """Names of the filters, as roles use them."""
-        return {
-            "dags_to_gate": dags_to_gate,
-            "dags_to_roll_back": dags_to_roll_back,
-            "dags_to_stage": dags_to_stage,
-            "dags_to_switch": dags_to_switch,
-        }

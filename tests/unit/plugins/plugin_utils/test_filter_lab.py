@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.airstack.backbone.plugins.filter import lab
+from ansible_collections.airstack.backbone.plugins.plugin_utils.filters import lab
 
 
 def test_hosts_carry_what_the_inventory_says_and_no_more() -> None:
@@ -16,7 +16,7 @@ def test_hosts_carry_what_the_inventory_says_and_no_more() -> None:
         },
         "elsewhere": {"ansible_host": "10.0.0.9"},
     }
-    assert lab.FilterModule().filters()["lab_hosts"](hostvars, ["control1", "worker1"]) == [
+    assert lab.lab_hosts(hostvars, ["control1", "worker1"]) == [
         {"name": "control1", "address": "10.0.0.2", "publish": ["8080:80"]},
         {"name": "worker1", "release": "trixie", "volumes": [], "runs_containers": True},
     ]

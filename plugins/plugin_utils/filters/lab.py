@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -21,11 +21,3 @@ def lab_hosts(hostvars: Mapping[str, Any], hosts: list[str]) -> list[dict[str, A
         {"name": host, **{key: hostvars[host][name] for key, name in variables.items() if name in hostvars[host]}}
         for host in hosts
     ]
-
-
-class FilterModule:
-    """Filters over the inventory."""
-
-    def filters(self) -> dict[str, Callable[..., Any]]:
-        """Names of the filters, as the role uses them."""
-        return {"lab_hosts": lab_hosts}

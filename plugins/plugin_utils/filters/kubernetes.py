@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -165,22 +165,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _plain(each) for key, each in value.items()}
     return [_plain(each) for each in value] if isinstance(value, (list, tuple)) else value
-
-
-class FilterModule:
-    """Filters over the plan's components, for Kubernetes."""
-
-    def filters(self) -> dict[str, Callable[..., Any]]:
-        """Names of the filters, as playbooks use them."""
-        return {
-            "dag_volume": dag_volume,
-            "component_differences": component_differences,
-            "component_leftovers": component_leftovers,
-            "component_manifests": component_manifests,
-            "component_progress": component_progress,
-            "component_search": component_search,
-            "component_waits": component_waits,
-            "publisher_manifests": publisher_manifests,
-            "service_manifests": service_manifests,
-            "dags_gate_step": dags_gate_step,
-        }

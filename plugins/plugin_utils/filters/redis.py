@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.airstack.backbone.plugins.module_utils._services import redis
@@ -13,19 +13,3 @@ from ansible_collections.airstack.backbone.plugins.module_utils._services import
 def login(broker: Mapping[str, Any], name: str, secrets: Mapping[str, str]) -> dict[str, str]:
     """User and password of one of the broker's own users."""
     return {"user": redis.role(broker, name), "password": redis.role_password(broker, name, secrets)}
-
-
-class FilterModule:
-    """Filters over the plan's broker."""
-
-    def filters(self) -> dict[str, Callable[..., Any]]:
-        """Names of the filters, as playbooks use them."""
-        return {
-            "redis_connections": redis.connections,
-            "redis_login": login,
-            "redis_sentinel_users": redis.sentinel_acl,
-            "redis_external_state": redis.external,
-            "redis_settings": redis.settings,
-            "redis_state": redis.state,
-            "redis_users": redis.acl,
-        }
