@@ -73,7 +73,7 @@ class Containers(abc.ABC):
 class Swarm(Containers):
     """The Swarm's manager, asked through the command of Docker on its host."""
 
-    update_seconds = 150
+    update_seconds = 200
 
     def __init__(self, platform: Platform) -> None:
         super().__init__(platform)
@@ -198,7 +198,8 @@ OF_PLATFORM: dict[str, type[Containers]] = {"swarm": Swarm, "kubernetes": Cluste
 """By airflow_platform."""
 
 
-def deploy(platform: Platform, image: str, digest: str, succeeds: bool = True) -> str:
+def deploy(platform: Platform, image: str, digest: str, succeeds: bool = True, **variables: t.Any) -> str:
     """Deploy the platform with another image of the core."""
     core = {"image": image.partition("@")[0], "digest": digest}
-    return ansible_playbook(platform.inventory, "site.yml", {"airflow_core_deployed": core}, succeeds=succeeds)
+    given = {"airflow_core_deployed": core, **variables}
+    return ansible_playbook(platform.inventory, "site.yml", given, succeeds=succeeds)

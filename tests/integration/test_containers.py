@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import typing as t
 import uuid
 
@@ -71,7 +72,7 @@ def test_no_secret_is_in_the_description_of_a_container(platform: Platform, cont
 
 @pytest.fixture(name="update", scope="module")
 def update_under_a_task(platform: Platform, airflow: Airflow, containers: Containers) -> t.Iterator[dict[str, t.Any]]:
-    """Another core, deployed while a task runs; the first one comes back in the end."""
+    """Another core, deployed while a task runs and without waiting for it; the first one comes back in the end."""
     before = containers.images()
     (image,) = set(before.values())
     digest = containers.derived(image, OTHER)
@@ -79,13 +80,18 @@ def update_under_a_task(platform: Platform, airflow: Airflow, containers: Contai
     (running,) = wait_for(lambda: [task for task in airflow.tasks(run) if task["state"] == "running"], RUN_SECONDS)
     wait_for(lambda: "sleeping" in airflow.log(running), RUN_SECONDS)
     live = airflow.log(running)
-    deploy(platform, image, digest)
-    yield {"run": run, "digest": digest, "live": live}
+    output = deploy(platform, image, digest, airflow_components_drain_wait=1)
+    yield {"run": run, "digest": digest, "live": live, "output": output}
     deploy(platform, image, image.partition("@")[2])
 
 
 def test_the_log_of_a_running_task_is_shown(containers: Containers, update: dict[str, t.Any]) -> None:
     assert f"sleeping for {containers.update_seconds} s" in update["live"]
+
+
+def test_an_update_says_which_worker_is_at_work_and_does_not_wait_for_it(update: dict[str, t.Any]) -> None:
+    said = " ".join(update["output"].split())
+    assert re.search(r"worker-etl: a (process|pod) still finishes its tasks", said), update["output"]
 
 
 def test_a_running_task_is_finished_by_the_worker_that_an_update_replaces(

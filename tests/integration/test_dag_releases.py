@@ -31,6 +31,11 @@ pytestmark = pytest.mark.disturbs
 SITE = "site.yml"
 ONLY = ["--tags", "airflow_dags,airflow_components"]
 """The parts of site.yml that another origin of a source is for; what a platform of several hosts has besides takes a minute."""
+REPLACE = ["--tags", "airflow_components,airflow_verify"]
+"""Those that other workers are for, the doctor included."""
+PATIENCE = 1
+"""Seconds that a run waits for a worker which is at work."""
+WORKER_STARTS_WITHIN = 120
 DAGS = "playbooks/dags.yml"
 ROLLBACK = "playbooks/rollback_dags.yml"
 
@@ -51,7 +56,7 @@ with DAG("release_story", schedule=None):
     @task
     def first() -> str:
         time.sleep(25)
-        for _second in range(300):
+        for _second in range(600):
             if Variable.get("release_story", default="") == "go on":
                 break
             time.sleep(1)
@@ -82,6 +87,33 @@ class Story:
         self.commits: list[str] = []
         self.releases: list[str] = []
         self.runs: dict[str, dict[str, t.Any]] = {}
+
+    @property
+    def workers(self) -> list[tuple[str, str]]:
+        """(host, unit) of those that run the source's tasks."""
+        return [(host, unit) for host, unit, pool in self.platform.workers if self.source["name"] in pool["sources"]]
+
+    def replace_workers(self) -> None:
+        """Give them room for a task more, and do not wait until they have ended those that they run."""
+        pools = [
+            {
+                "name": pool["name"],
+                "queues": pool["queues"],
+                "concurrency": pool["concurrency"] + (self.source["name"] in pool["sources"]),
+            }
+            for pool in self.platform.plan["pools"]
+        ]
+        more = {"airflow_worker_pools": pools, "airflow_components_drain_wait": PATIENCE}
+        self.run_playbook(SITE, *REPLACE, **more)
+
+    def processes(self) -> list[tuple[str, str]]:
+        """(state, process) of each worker, as systemd has them."""
+        asked = [
+            (host, f"systemctl is-active {unit}; systemctl show --value --property MainPID {unit}")
+            for host, unit in self.workers
+        ]
+        answers = [self.platform.run(host, command).stdout.split() for host, command in asked]
+        return [(state, process) for state, process in answers]
 
     def variables(self, **more: t.Any) -> dict[str, t.Any]:
         origin = {
@@ -159,11 +191,11 @@ def a_run_between_its_tasks(story: Story) -> dict[str, t.Any]:
     run = story.trigger()
     assert wait_for(lambda: story.task(run, "first")["state"] == "running", 60)
     story.publish("v2")
-    assert story.task(run, "first")["state"] == "running", "the first task has to outlast the publishing"
-    for host, unit, pool in story.platform.workers:
-        if story.source["name"] in pool["sources"]:
-            story.platform.run(host, f"systemctl restart --no-block {unit}")
-    return run
+    before = story.processes()
+    story.replace_workers()
+    processes = [before, story.processes()]
+    assert story.task(run, "first")["state"] == "running", "the first task has to outlast what the playbooks do"
+    return {**run, "processes": processes}
 
 
 def test_what_is_published_is_what_airflow_has_when_the_playbook_ends(story: Story, half_way: dict[str, t.Any]) -> None:
@@ -198,6 +230,16 @@ def test_a_run_ends_with_the_code_that_it_began_with(story: Story, half_way: dic
     assert [story.returned(half_way, task) for task in ("first", "second")] == ["v1", "v1"]
     run = story.airflow.ask("GET", f"dags/release_story/dagRuns/{quoted(half_way['dag_run_id'])}")
     assert run["bundle_version"] == story.releases[0]
+
+
+def test_a_worker_that_is_replaced_ends_its_task_first_and_nobody_waits_for_it(
+    story: Story, half_way: dict[str, t.Any]
+) -> None:
+    before, meanwhile = half_way["processes"]
+    assert meanwhile == [("deactivating", process) for _state, process in before]
+    assert story.task(half_way, "first")["try_number"] == 1
+    assert wait_for(lambda: {state for state, _process in story.processes()} == {"active"}, WORKER_STARTS_WITHIN)
+    assert not set(story.processes()) & set(before)
 
 
 def test_the_next_run_has_the_new_code_and_after_a_rollback_the_old(story: Story, half_way: dict[str, t.Any]) -> None:
