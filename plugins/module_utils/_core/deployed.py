@@ -117,7 +117,7 @@ def refusals(
     python: str,
     made: Mapping[str, Any],
     *,
-    must: bool,
+    must: bool = False,
 ) -> list[str]:
     """Why a host may not install a virtual environment: its environment's lock says another one.
 

@@ -75,7 +75,9 @@ def new(results: Mapping[str, Mapping[str, Any]]) -> Records:
     return [{"name": name, "path": result["directory"]} for name, result in results.items() if not result["is_current"]]
 
 
-def staged(results: Mapping[str, Mapping[str, Any]], in_use: Mapping[str, Sequence[str]], *, is_check: bool) -> Records:
+def staged(
+    results: Mapping[str, Mapping[str, Any]], in_use: Mapping[str, Sequence[str]], is_check: bool = False
+) -> Records:
     """What dag_sync is to make current, of what it staged (`results`, by source).
 
     in_use: releases of unfinished runs, by source. is_check: in check mode, what would have been staged is not there.
@@ -87,7 +89,7 @@ def staged(results: Mapping[str, Mapping[str, Any]], in_use: Mapping[str, Sequen
     ]
 
 
-def to_roll_back(plan: Mapping[str, Any], release: str) -> Records:
+def to_roll_back(plan: Mapping[str, Any], release: str = "") -> Records:
     """The sources that airflow_dags_only names, each with the release to go back to, if one is named."""
     return [{"name": source["name"], **({"release": release} if release else {})} for source in chosen(plan)]
 

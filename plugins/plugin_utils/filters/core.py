@@ -42,30 +42,12 @@ def core_image_is_shared(repository: str) -> bool:
     return registry.repository(repository) is not None
 
 
-def core_lock_text(lock: Mapping[str, Any]) -> str:
-    """The file that says which core an environment has."""
-    return deployed.text(lock)
-
-
 def core_lock_promoted(
     content: str, origin: str, environment: str, airflow_version: str, made: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """What another environment's lock becomes in this one, with what is wrong with that."""
     lock, problems = deployed.promoted(content, origin, environment, airflow_version, made)
     return {"lock": lock, "problems": problems}
-
-
-def core_lock_refusals(
-    content: str,
-    origin: str,
-    environment: str,
-    airflow_version: str,
-    python: str,
-    made: Mapping[str, Any],
-    must: bool = False,
-) -> list[str]:
-    """Why a host may not install a virtual environment."""
-    return deployed.refusals(content, origin, environment, airflow_version, python, made, must=must)
 
 
 def core_lock_problems(content: str, origin: str = deployed.FILE) -> list[str]:
