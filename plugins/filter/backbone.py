@@ -23,6 +23,7 @@ FILTERS = {
     "component_progress": "plugin_utils.filters.kubernetes:component_progress",
     "component_queue_files": "plugin_utils.filters.components:component_queue_files",
     "component_search": "plugin_utils.filters.kubernetes:component_search",
+    "component_setup_files": "plugin_utils.filters.components:component_setup_files",
     "component_stack": "plugin_utils.filters.components:component_stack",
     "component_steps": "plugin_utils.filters.components:component_steps",
     "component_units": "plugin_utils.filters.components:component_units",

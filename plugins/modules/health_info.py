@@ -361,8 +361,11 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    least = {component: int(number) for component, number in module.params["least"].items()}
-    plan = _health.with_least(module.params["plan"], least)
+    least = module.params["least"]
+    wrong = [f"{component}: {number!r}" for component, number in least.items() if not re.fullmatch(r"\d+", str(number))]
+    if wrong:
+        module.fail_json(msg=f"least takes whole numbers, 0 or more, by component, and not {', '.join(wrong)}.")
+    plan = _health.with_least(module.params["plan"], {component: int(number) for component, number in least.items()})
     started = time.monotonic()
     is_core_there = has_core(module.params["python"], module.params["image"])
     patience = module.params["timeout"] if is_core_there or not module.check_mode else 0

@@ -20,7 +20,7 @@ options:
     description:
       - The Fernet key that the platform is to have, or several with commas between them.
       - It is a problem where the host has keys and none of them is among these, since nothing that they encrypted could be
-        read again.
+        read again. The key of C(setup) is not looked at: the database may have refused it.
     type: str
   fernet_key_files:
     description: A shell pattern of the files that hold the host's Fernet keys.
@@ -106,6 +106,9 @@ from ansible_collections.airstack.backbone.plugins.module_utils import _host
 
 GIB = 1024**3
 
+SETUP = "setup"
+"""What sets up the database; it has its key before the database has taken it."""
+
 Demand = dict[str, Any]
 
 
@@ -128,7 +131,8 @@ def fernet_problems(wanted: str | None, pattern: str) -> list[str]:
     """A platform that is there and encrypts with other keys."""
     if not wanted:
         return []
-    files = {path: Path(path).read_text(encoding="utf-8").strip() for path in sorted(glob.glob(pattern))}
+    paths = [path for path in sorted(glob.glob(pattern)) if Path(path).parent.name != SETUP]
+    files = {path: Path(path).read_text(encoding="utf-8").strip() for path in paths}
     strangers = [path for path, key in files.items() if not set(key.split(",")) & set(wanted.split(","))]
     return [
         f"{path} holds another Fernet key than airflow_secret_fernet_key: nothing that is encrypted in the metadata"

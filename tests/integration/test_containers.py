@@ -91,7 +91,7 @@ def test_the_log_of_a_running_task_is_shown(containers: Containers, update: dict
 
 def test_an_update_says_which_worker_is_at_work_and_does_not_wait_for_it(update: dict[str, t.Any]) -> None:
     said = " ".join(update["output"].split())
-    assert re.search(r"worker-etl: a (process|pod) still finishes its tasks", said), update["output"]
+    assert re.search(r"worker-etl(?: and \S+)*: a (process|pod) still finishes its tasks", said), update["output"]
 
 
 def test_a_running_task_is_finished_by_the_worker_that_an_update_replaces(

@@ -97,13 +97,33 @@ def file_set(
     routing: the plan's. secrets: content of the credentials by component and name. log_days: after how many days
     a local log file is removed. Files are labelled with the unit that reads them, or with RELOAD.
     """
-    files = [file for component in components for file in _files(component, place)]
+    own = _own(components, place, secrets)
     if components:
-        files += [
+        own["files"] += [
             _file(f"{UNITS}/{TARGET}", target(components, place), [RELOAD]),
             routing_file(routing),
             _file(CLEANING, f"{HEADER}\ne {LOGS}/*/ - - - {log_days}d\n", []),
         ]
+    return {
+        **own,
+        "prune": [
+            {"path": CREDENTIALS, "recurse": True, "restarts": []},
+            {"path": CONFIGURATION, "patterns": ["airflow.cfg", "aws_config", QUEUES], "recurse": True, "restarts": []},
+            {"path": UNITS, "patterns": UNIT_PATTERNS, "restarts": [RELOAD]},
+            {"path": "/etc/tmpfiles.d", "patterns": [CLEANING.rsplit("/", 1)[1]], "restarts": []},
+        ],
+    }
+
+
+def setup_files(
+    components: Sequence[Component], place: Place, secrets: Mapping[str, Mapping[str, str]]
+) -> dict[str, Any]:
+    """What is needed of that to set up the database, which comes before all else: directories, files and secrets."""
+    return _own([component for component in components if component["once"]], place, secrets)
+
+
+def _own(components: Sequence[Component], place: Place, secrets: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+    """What belongs to one component each."""
     named = [component["name"] for component in components]
     folders = [CONFIGURATION, *(f"{CONFIGURATION}/{name}" for name in named)] if named else []
     private = [CREDENTIALS, *(f"{CREDENTIALS}/{name}" for name in named)] if named else []
@@ -112,14 +132,8 @@ def file_set(
             *({"path": path, "owner": "root", "group": "root", "mode": "0755"} for path in folders),
             *({"path": path, "owner": "root", "group": "root", "mode": "0700"} for path in private),
         ],
-        "files": files,
+        "files": [file for component in components for file in _files(component, place)],
         "secrets": {f"{name}/{key}": value for name in named for key, value in secrets[name].items()},
-        "prune": [
-            {"path": CREDENTIALS, "recurse": True, "restarts": []},
-            {"path": CONFIGURATION, "patterns": ["airflow.cfg", "aws_config", QUEUES], "recurse": True, "restarts": []},
-            {"path": UNITS, "patterns": UNIT_PATTERNS, "restarts": [RELOAD]},
-            {"path": "/etc/tmpfiles.d", "patterns": [CLEANING.rsplit("/", 1)[1]], "restarts": []},
-        ],
     }
 
 

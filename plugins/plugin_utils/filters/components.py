@@ -20,11 +20,17 @@ def component_files(
     log_days: int,
 ) -> dict[str, Any]:
     """Arguments of the module file_set."""
-    storage = endpoints["dag_storage"]
-    place = systemd.Place(host, plan["environment"], core, storage["path"], storage["sentinel"])
     here = _here(plan, endpoints, host)
-    values = {each["name"]: credentials.values(each, endpoints, secrets) for each in here}
-    return systemd.file_set(here, place, plan["routing"], values, int(log_days))
+    place = _place(plan, endpoints, host, core)
+    return systemd.file_set(here, place, plan["routing"], _values(here, endpoints, secrets), int(log_days))
+
+
+def component_setup_files(
+    plan: Mapping[str, Any], endpoints: Mapping[str, Any], host: str, core: str, secrets: Mapping[str, str]
+) -> dict[str, Any]:
+    """Arguments of the module file_set, for what sets up the database alone."""
+    here = _here(plan, endpoints, host)
+    return systemd.setup_files(here, _place(plan, endpoints, host, core), _values(here, endpoints, secrets))
 
 
 def component_stack(
@@ -49,8 +55,7 @@ def component_stack(
         is_encrypted=is_encrypted,
     )
     model = components.model(plan, endpoints)
-    values = {each["name"]: credentials.values(each, endpoints, secrets) for each in model}
-    return swarm.render(model, place, plan["routing"], values, key=secrets["jwt"])
+    return swarm.render(model, place, plan["routing"], _values(model, endpoints, secrets), key=secrets["jwt"])
 
 
 def component_units(plan: Mapping[str, Any], endpoints: Mapping[str, Any], host: str) -> list[dict[str, Any]]:
@@ -106,6 +111,18 @@ def units_in_state(units: Sequence[Mapping[str, Any]], names: Sequence[str], sta
 
 def _here(plan: Mapping[str, Any], endpoints: Mapping[str, Any], host: str) -> list[dict[str, Any]]:
     return [component for component in components.model(plan, endpoints) if host in component["hosts"]]
+
+
+def _place(plan: Mapping[str, Any], endpoints: Mapping[str, Any], host: str, core: str) -> systemd.Place:
+    storage = endpoints["dag_storage"]
+    return systemd.Place(host, plan["environment"], core, storage["path"], storage["sentinel"])
+
+
+def _values(
+    model: Sequence[Mapping[str, Any]], endpoints: Mapping[str, Any], secrets: Mapping[str, str]
+) -> dict[str, dict[str, str]]:
+    """The credentials' contents, by component and name."""
+    return {each["name"]: credentials.values(each, endpoints, secrets) for each in model}
 
 
 def _conditions(plan: Mapping[str, Any], units: Mapping[str, Any], changed: Sequence[str]) -> dict[str, str]:

@@ -20,6 +20,7 @@ from ansible_collections.airstack.backbone.plugins.module_utils._model import co
 from ansible_collections.airstack.backbone.plugins.module_utils._render import configuration, systemd
 from ansible_collections.airstack.backbone.plugins.plugin_utils.filters.components import (
     component_files,
+    component_setup_files,
     component_units,
 )
 from ansible_collections.airstack.backbone.tests.unit import needs
@@ -54,6 +55,16 @@ def values(unit: str, key: str) -> list[str]:
 def test_files_are_the_golden_ones(file_sets: dict[str, FileSet], host: str) -> None:
     made = contents(file_sets[host])
     assert made == golden_files.of(host, made)
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_what_sets_up_the_database_is_a_part_of_all_files(
+    planned: Any, endpoints: Any, secrets: Any, file_sets: dict[str, FileSet], host: str
+) -> None:
+    part = component_setup_files(planned, endpoints, host, CORE, secrets)
+    assert all(each in file_sets[host][key] for key in ("directories", "files") for each in part[key])
+    assert part["secrets"].items() <= file_sets[host]["secrets"].items()
+    assert set(units(part)) == ({"airflow-setup"} if host == "control1" else set())
 
 
 @pytest.mark.parametrize("host", HOSTS)

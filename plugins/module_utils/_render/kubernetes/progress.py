@@ -58,13 +58,17 @@ def _seconds(manifest: Manifest, patience: int) -> int:
     spec = manifest["spec"]
     if manifest["kind"] == "StatefulSet":
         # The pod that comes next starts when the one before has finished.
-        return STARTING + (patience if manifest["metadata"]["labels"].get(naming.KIND) == "worker" else 0)
+        return STARTING + (patience if _is_of_workers(manifest) else 0)
     if manifest["kind"] == "Job":
         return int(spec["activeDeadlineSeconds"]) + SLACK
     if manifest["kind"] == "Deployment":
         # The deadline begins anew with each pod that is ready.
         return (int(spec["progressDeadlineSeconds"]) + SLACK) * int(spec.get("replicas", 1))
     return PATIENCE
+
+
+def _is_of_workers(manifest: Manifest) -> bool:
+    return manifest["kind"] == "StatefulSet" and manifest["metadata"]["labels"].get(naming.KIND) == "worker"
 
 
 def look(
@@ -102,7 +106,7 @@ def _look(
     stuck = [_stuck(pod) for pod in new if not _is_well(pod)]
     if any(_is_hopeless(pod) for pod in new):
         state = FAILED
-    elif wanted["kind"] == "StatefulSet" and not stuck and any(_is_leaving(pod) for pod in own):
+    elif _is_of_workers(wanted) and not stuck and any(_is_leaving(pod) for pod in own):
         state = DRAINING
     return state, f"{called}: {reason}", stuck
 

@@ -16,7 +16,7 @@ LOOK = """
 import json, sys
 from ansible_collections.airstack.backbone.plugins.filter.backbone import FilterModule
 filters = FilterModule().filters()
-before = [name for name in sys.modules if "backbone.plugins." in name and ".filter" not in name]
+before = [name for name in sys.modules if "backbone.plugins." in name and ".plugins.filter" not in name]
 after = filters["lab_hosts"]({"a": {"ansible_host": "192.0.2.1"}}, ["a"])
 print(json.dumps([before, after]))
 """

@@ -72,6 +72,13 @@ def test_a_platform_keeps_its_fernet_key(run: Run, tmp_path: Path, wanted: str, 
     assert is_fine != any("another Fernet key" in problem for problem in problems)
 
 
+def test_a_key_that_the_database_refused_is_none_of_the_platform(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "setup").mkdir()
+    (tmp_path / "setup" / "fernet_key").write_text("refused\n")
+    problems = run(fernet_key="right", fernet_key_files=f"{tmp_path}/*/fernet_key")["problems"]
+    assert not any("another Fernet key" in problem for problem in problems)
+
+
 def test_all_problems_come_at_once(run: Run, tmp_path: Path) -> None:
     space = [{"path": str(tmp_path), "bytes": MORE_THAN_ANY_DISK, "purpose": "the database"}]
     with socket.create_server(("127.0.0.1", 0)) as server:

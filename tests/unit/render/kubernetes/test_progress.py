@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.airstack.backbone.plugins.module_utils._render.kubernetes import progress
+from ansible_collections.airstack.backbone.plugins.module_utils._render.kubernetes import naming, progress
 from ansible_collections.airstack.backbone.plugins.plugin_utils.filters.kubernetes import (
     component_differences,
     component_search,
@@ -146,6 +146,13 @@ def test_a_worker_that_finishes_its_tasks_is_no_failure(platform: Rendered) -> N
     assert (seen["state"], seen["draining"], seen["reasons"]) == (progress.DRAINING, ["worker-etl"], [])
     broken = [pod(old, 0), pod(old, 1, leaves=True), pod(wanted, 2, PULLS)]
     assert progress.look([wanted], [found], broken)["state"] == progress.FAILED
+
+
+def test_what_is_no_worker_is_waited_for_until_its_next_pod_is_there(platform: Rendered) -> None:
+    wanted = deepcopy(manifest(platform, "StatefulSet", "worker-etl"))
+    wanted["metadata"]["labels"][naming.KIND] = "database"
+    seen = progress.look([wanted], [with_status(wanted, replicas=1)], [pod(before(wanted), leaves=True)])
+    assert (seen["state"], seen["draining"]) == (progress.WAITING, [])
 
 
 def test_a_pod_without_a_place_says_what_it_lacks(platform: Rendered) -> None:
