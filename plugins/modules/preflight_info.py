@@ -20,7 +20,7 @@ options:
     description:
       - The Fernet key that the platform is to have, or several with commas between them.
       - It is a problem where the host has keys and none of them is among these, since nothing that they encrypted could be
-        read again. The key of C(setup) is not looked at: the database may have refused it.
+        read again. The one of C(setup) is not looked at, since the database may have refused it.
     type: str
   fernet_key_files:
     description: A shell pattern of the files that hold the host's Fernet keys.

@@ -113,7 +113,7 @@ class Story:
             for host, unit in self.workers
         ]
         answers = [self.platform.run(host, command).stdout.split() for host, command in asked]
-        return [(state, process) for state, process in answers]
+        return [(answer[0], answer[1]) for answer in answers]
 
     def variables(self, **more: t.Any) -> dict[str, t.Any]:
         origin = {
