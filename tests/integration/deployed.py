@@ -45,7 +45,8 @@ def ansible_playbook(
     """The output of a run; AssertionError with all of it where it does not end as awaited."""
     command = [pathlib.Path(sys.executable).with_name("ansible-playbook"), "--inventory", inventory, *options]
     given = json.dumps(variables)
-    environment = {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_INJECT_FACT_VARS": "false", **os.environ}
+    settings = {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_INJECT_FACT_VARS": "false"}
+    environment = {**settings, **os.environ, "ANSIBLE_FORCE_COLOR": "false", "ANSIBLE_NOCOLOR": "true"}
     done = subprocess.run(
         [*command, ROOT / playbook, "--extra-vars", given], env=environment, capture_output=True, text=True, check=False
     )

@@ -17,6 +17,9 @@ from ansible_collections.airstack.backbone.tests.integration.deployed import Air
 pytestmark = [pytest.mark.disturbs, pytest.mark.containers]
 
 RUN_SECONDS = 300
+PATIENCE = 30
+"""For how many seconds an update waits for a worker at work; what has no task stops within them."""
+
 UPLOADED_SECONDS = 60
 """A worker sends a log when its task has ended, and the API server asks the worker for it until then."""
 
@@ -80,7 +83,7 @@ def update_under_a_task(platform: Platform, airflow: Airflow, containers: Contai
     (running,) = wait_for(lambda: [task for task in airflow.tasks(run) if task["state"] == "running"], RUN_SECONDS)
     wait_for(lambda: "sleeping" in airflow.log(running), RUN_SECONDS)
     live = airflow.log(running)
-    output = deploy(platform, image, digest, airflow_components_drain_wait=1)
+    output = deploy(platform, image, digest, airflow_components_drain_wait=PATIENCE)
     yield {"run": run, "digest": digest, "live": live, "output": output}
     deploy(platform, image, image.partition("@")[2])
 
