@@ -36,6 +36,8 @@ REPLACE = ["--tags", "airflow_components,airflow_verify"]
 PATIENCE = 1
 """Seconds that a run waits for a worker which is at work."""
 WORKER_STARTS_WITHIN = 120
+RUN_ENDS_WITHIN = 300
+"""Seconds, with the start of its worker."""
 DAGS = "playbooks/dags.yml"
 ROLLBACK = "playbooks/rollback_dags.yml"
 
@@ -164,7 +166,7 @@ class Story:
         return self.airflow.returned(run, task)
 
     def ended(self, run: dict[str, t.Any]) -> str:
-        return self.airflow.ended(run, 120)
+        return self.airflow.ended(run, RUN_ENDS_WITHIN)
 
 
 @pytest.fixture(name="story", scope="module")
