@@ -7,6 +7,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from ansible_collections.airstack.backbone.plugins.modules import worker_queues
 from ansible_collections.airstack.backbone.tests.unit import needs
 from ansible_collections.airstack.backbone.tests.unit.queues import brokers
 from ansible_collections.airstack.backbone.tests.unit.queues.worker_app import application
-from ansible_collections.airstack.backbone.tests.unit.queues.workers import Workers, send, wait_for_queues
+from ansible_collections.airstack.backbone.tests.unit.queues.workers import Workers, send, unfinished, wait_for_queues
 
 pytestmark = needs.rabbitmq
 
@@ -120,7 +121,7 @@ def test_no_task_is_lost_or_run_twice_while_queues_move(
     publisher = threading.Thread(target=publish)
     publisher.start()
     moved = 0
-    while publisher.is_alive() or len(workers.ran()) < half:
+    while publisher.is_alive() or len(workers.ran()) < half or moved < 2:
         one = moved % 2 == 0
         result = move({"etl@w1": ["etl", *([] if one else ["spare"])], "etl@w2": ["etl", *(["spare"] if one else [])]})
         assert result["changed"], result
@@ -129,7 +130,6 @@ def test_no_task_is_lost_or_run_twice_while_queues_move(
     workers.finish(range(count))
     time.sleep(1)
     assert workers.ran() == dict.fromkeys(range(count), 1)
-    assert moved >= 2
 
     def are_acknowledged() -> bool:
         listed = rabbitmq.control("list_queues", "-p", "airflow-local", "--silent", "--no-table-headers", "messages")
@@ -138,34 +138,35 @@ def test_no_task_is_lost_or_run_twice_while_queues_move(
     brokers.wait(are_acknowledged, "messages stay in the queues", lambda: "")
 
 
-def test_a_queue_with_messages_is_not_left_alone(move: Module, look: Module, scheduler: Any, workers: Workers) -> None:
+def test_a_queue_with_messages_is_not_left_alone(
+    move: Module, look: Module, scheduler: Any, workers: Workers, tmp_path: Path
+) -> None:
     # More than the one worker takes at a time.
-    send(scheduler, "spare", range(1000, 1006), seconds=0.5)
-    refused = move({"etl@*": ["etl"]})
-    assert refused["failed"]
-    assert "spare holds " in refused["msg"]
-    assert "allow_unserved: true" in refused["msg"]
-    assert not refused["changed"]
-    assert look()["workers"]["etl@w1"]["queues"] == ["etl", "spare"]
-    allowed = move({"etl@*": ["etl"]}, allow_unserved=True)
-    assert allowed["unserved"]["spare"] >= 1
-    seen = look(sources={"etl": ["etl", "spare"], "other": ["ml"]})
-    assert seen["without_consumer"] == allowed["unserved"]
-    assert seen["without_worker"] == {"spare": ["etl"]}
-    assert move({"etl@w2": ["etl", "spare"]})["changed"]
-    workers.finish(range(1000, 1006))
-    assert {number: times for number, times in workers.ran().items() if number >= 1000} == dict.fromkeys(
-        range(1000, 1006), 1
-    )
+    sent = range(1000, 1006)
+    with unfinished(scheduler, "spare", sent, tmp_path):
+        refused = move({"etl@*": ["etl"]})
+        assert refused["failed"]
+        assert "spare holds " in refused["msg"]
+        assert "allow_unserved: true" in refused["msg"]
+        assert not refused["changed"]
+        assert look()["workers"]["etl@w1"]["queues"] == ["etl", "spare"]
+        allowed = move({"etl@*": ["etl"]}, allow_unserved=True)
+        assert allowed["unserved"]["spare"] >= 1
+        seen = look(sources={"etl": ["etl", "spare"], "other": ["ml"]})
+        assert seen["without_consumer"] == allowed["unserved"]
+        assert seen["without_worker"] == {"spare": ["etl"]}
+        assert move({"etl@w2": ["etl", "spare"]})["changed"]
+    workers.finish(sent)
+    assert {number: times for number, times in workers.ran().items() if number >= 1000} == dict.fromkeys(sent, 1)
 
 
 def test_a_consumer_that_nobody_asked_counts(
-    move: Module, more: Workers, rabbitmq: brokers.RabbitMQ, scheduler: Any
+    move: Module, more: Workers, rabbitmq: brokers.RabbitMQ, scheduler: Any, tmp_path: Path
 ) -> None:
     more.start(rabbitmq.url("airflow-etl", "broker_etl"), "etl@stranger", queues=["spare"])
     more.ready()
-    send(scheduler, "spare", range(2000, 2006), seconds=0.5)
-    assert move({"etl@w1": ["etl"]})["workers"]["etl@w1"]["after"] == ["etl"]
+    with unfinished(scheduler, "spare", range(2000, 2006), tmp_path):
+        assert move({"etl@w1": ["etl"]})["workers"]["etl@w1"]["after"] == ["etl"]
 
 
 def test_a_pool_that_may_not_read_a_queue_is_named(move: Module, look: Module, rabbitmq: brokers.RabbitMQ) -> None:
@@ -256,12 +257,17 @@ def test_a_moved_queue_stays_moved_when_the_broker_drops_the_connection(
     wait_for_queues(look, "etl@w1", ["etl", "spare"])
 
 
-def test_info_tells_what_does_not_fit(look: Module, scheduler: Any, move: Module, workers: Workers) -> None:
-    send(scheduler, "ml", range(4000, 4004), seconds=1)
-    deadline = time.monotonic() + 20
-    seen: dict[str, Any] = {"workers": {"ml@w1": {"active": []}}}
-    while not seen["workers"]["ml@w1"]["active"] and time.monotonic() < deadline:
-        seen = look(sources={"etl": ["etl"], "new": ["later"]})
+def test_info_tells_what_does_not_fit(
+    look: Module, scheduler: Any, move: Module, workers: Workers, tmp_path: Path
+) -> None:
+    seen: dict[str, Any] = {}
+
+    def runs() -> bool:
+        seen.update(look(sources={"etl": ["etl"], "new": ["later"]}))
+        return bool(seen["workers"]["ml@w1"]["active"])
+
+    with unfinished(scheduler, "ml", range(4000, 4004), tmp_path):
+        brokers.wait(runs, "no task runs on ml@w1", lambda: "")
     assert seen["workers"]["ml@w1"]["active"][0]["name"] == "note"
     assert seen["workers"]["ml@w1"]["active"][0]["queue"] == "ml"
     assert "args" not in seen["workers"]["ml@w1"]["active"][0]

@@ -39,8 +39,10 @@ def application(url: str, pool: str | None, ca: str = "") -> Celery:
     made.conf.update(wall_app.celery_config().of(base, pool))
 
     @made.task(name="note")
-    def note(number: int, seconds: float = 0) -> None:
+    def note(number: int, seconds: float = 0, until: str = "") -> None:
         time.sleep(seconds)
+        while until and not Path(until).exists():
+            time.sleep(0.05)
         # Appended whole, whoever else does at the same time.
         written = os.open(os.environ["QUEUES_RAN"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         os.write(written, f"{number}\n".encode())

@@ -9,8 +9,8 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -114,11 +114,23 @@ class Workers(AbstractContextManager["Workers"]):
             end(process)
 
 
-def send(application: Any, queue: str, numbers: Iterable[int], seconds: float = 0) -> None:
-    """Put tasks into a queue."""
+def send(application: Any, queue: str, numbers: Iterable[int], seconds: float = 0, until: Path | None = None) -> None:
+    """Put tasks into a queue; each ends after its seconds, and not before a file is there where one is named."""
     with application.producer_or_acquire() as producer:
         for number in numbers:
-            application.send_task("note", args=(number, seconds), queue=queue, producer=producer)
+            arguments = (number, seconds, str(until or ""))
+            application.send_task("note", args=arguments, queue=queue, producer=producer)
+
+
+@contextmanager
+def unfinished(application: Any, queue: str, numbers: Iterable[int], folder: Path) -> Iterator[None]:
+    """Tasks in a queue of which none ends within the block, however long it takes."""
+    end_of_block = folder / "end_of_block"
+    send(application, queue, numbers, until=end_of_block)
+    try:
+        yield
+    finally:
+        end_of_block.touch()
 
 
 def wait_for_queues(look: Callable[..., dict[str, Any]], worker: str, queues: list[str]) -> None:
