@@ -107,7 +107,7 @@ def _end(server: subprocess.Popen[bytes]) -> None:
     for child in _children(server):
         os.kill(child, signal.SIGTERM)
     try:
-        server.wait(60)
+        server.wait(300)
     finally:
         server.kill()
         server.wait()

@@ -120,7 +120,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.airstack.backbone.plugins.module_utils import _celery
-from ansible_collections.airstack.backbone.plugins.module_utils._queues import arguments, overview
+from ansible_collections.airstack.backbone.plugins.module_utils._queues import arguments, moving, overview
 
 
 def look(module: AnsibleModule, address: _celery.Address) -> dict[str, Any]:
@@ -131,7 +131,7 @@ def look(module: AnsibleModule, address: _celery.Address) -> dict[str, Any]:
     wanted = module.params
     with _celery.connected(address) as broker:
         now, missing = arguments.found(broker, wanted, arguments.deadline(wanted))
-        tasks = broker.tasks(sorted(now), wanted["answer_timeout"])
+        tasks = broker.tasks(sorted(now), max(wanted["answer_timeout"], moving.LONGEST_ANSWER))
         holding = _celery.held(tasks)
         depths = broker.depths(overview.names(now, wanted["sources"], wanted["queues"]))
     return {

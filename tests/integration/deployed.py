@@ -99,7 +99,7 @@ class Airflow:
     def _answer(request: urllib.request.Request) -> t.Any:
         # No proxy: the platform's own addresses are reached directly.
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(request, timeout=30) as answer:
+        with opener.open(request, timeout=300) as answer:
             text = answer.read()
         return json.loads(text) if text else None
 

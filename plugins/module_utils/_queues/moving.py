@@ -129,7 +129,7 @@ class Move:
         full = [queue for queue in queues if depths[queue].messages]
         if not any(moves.strangers(queue, now, depths[queue], {}) for queue in full):
             return moves.unserved(now, full, depths, {})
-        return moves.unserved(now, full, depths, self._control.holding(list(now), FIRST_ANSWER))
+        return moves.unserved(now, full, depths, self._control.holding(list(now), LONGEST_ANSWER))
 
     def _add(self) -> bool:
         steps = moves.additions(self.outcome.now, self._wanted)
@@ -207,7 +207,7 @@ class Move:
         pending = dict(goal)
         pause, wait = FIRST_PAUSE, FIRST_ANSWER
         while True:
-            seen = self._control.queues(list(pending), max(min(wait, self._left()), FIRST_PAUSE))
+            seen = self._control.queues(list(pending), max(min(wait, self._left()), FIRST_ANSWER))
             self.outcome.now.update(seen)
             pending = moves.differing(seen, pending)
             if not pending or self._left() <= 0:

@@ -80,8 +80,10 @@ def test_what_is_no_traceback_is_kept_without_the_way_to_the_source() -> None:
 
 def test_the_place_that_faulthandler_wrote_down(tmp_path: Path) -> None:
     (tmp_path / "dag.py").write_text("import gate_loop\ngate_loop.spin()\n", encoding="utf-8")
-    (tmp_path / "gate_loop.py").write_text("import time\ndef spin():\n    time.sleep(60)\n", encoding="utf-8")
-    program = "import faulthandler, runpy, sys\nfaulthandler.dump_traceback_later(0.2, exit=True)\nrunpy.run_path(sys.argv[1])"
+    sleep = "faulthandler.dump_traceback_later(0.2, exit=True); time.sleep(600)"
+    text = f"import faulthandler, time\ndef spin():\n    {sleep}\n"
+    (tmp_path / "gate_loop.py").write_text(text, encoding="utf-8")
+    program = "import runpy, sys\nrunpy.run_path(sys.argv[1])"
     command = [sys.executable, "-c", program, str(tmp_path / "dag.py")]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env={"PYTHONPATH": str(tmp_path)})
     assert innermost(done.stderr, str(tmp_path), newest_first=True) == "gate_loop.py:3"

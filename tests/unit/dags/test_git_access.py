@@ -327,6 +327,7 @@ def test_the_scratch_directory_is_private_and_goes_with_its_owner(site: Site, ca
         each.mkdir(parents=True)
         (each / "key").write_text("hush")
     os.utime(left, (time.time() - 60,) * 2)
+    os.utime(recent, (time.time() + 600,) * 2)
     cache.chmod(0o755)
     found: list[list[Path]] = []
     site.on_request = lambda: found.append(list(cache.glob(".scratch-*/*/answer")))

@@ -222,13 +222,13 @@ def test_a_git_that_outlives_its_publisher_keeps_others_out(cache: Path, worker:
     with serving(server) as port:
         address = f"git://127.0.0.1:{port}/etl.git"
         process = worker(address, "1" * 40)
-        assert server.accepted.wait(30)
+        assert server.accepted.wait(300)
         process.kill()
         process.wait()
         path = git_cache.Cache(cache).place(address)
         with pytest.raises(SourceProblems), git_cache.locked(path, ".lock", fcntl.LOCK_EX, 0):
             pass
-    with git_cache.locked(path, ".lock", fcntl.LOCK_EX, 30):
+    with git_cache.locked(path, ".lock", fcntl.LOCK_EX, 300):
         pass
 
 

@@ -53,7 +53,7 @@ def test_what_is_quick_is_done_here_and_what_is_slow_by_many(way: Callable[..., 
         return found
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(parallel, "_QUICK", 0.01)
+        patch.setattr(parallel, "_QUICK", 60)
         assert threads(0.0) == {threading.get_ident()}
     assert len(threads(0.001)) > 2
 

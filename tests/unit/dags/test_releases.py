@@ -348,10 +348,15 @@ def test_killed_at_any_moment_a_publisher_leaves_one_whole_release_to_every_read
                 pruning.remove_tree(directory.release(name))
             process = forked(lambda version=version: publisher.publish(job_for(storage), sources[version]))
             time.sleep(luck.uniform(0, lasts * 1.2))
-            os.kill(process, signal.SIGKILL)
-            os.waitpid(process, 0)
+            has_ended = os.waitpid(process, os.WNOHANG) != (0, 0)
+            if not has_ended:
+                os.kill(process, signal.SIGKILL)
+                os.waitpid(process, 0)
             assert whole(directory) in trees
-            left_something += names(storage) != SOURCE_FILES
+            was_writing = names(storage) != SOURCE_FILES
+            left_something += was_writing
+            # What else the machine has to do changes meanwhile.
+            lasts *= 0.95 if has_ended else 1 if was_writing else 1.05
     assert left_something > ROUNDS / 10, "few were killed while they wrote"
     for reader in passes:
         wrong, right = reader.recv()
@@ -497,12 +502,15 @@ def test_a_reader_that_resolves_the_link_once_sees_one_release(storage: Path) ->
 
     thread = threading.Thread(target=reader)
     thread.start()
-    for turn in range(30):
+    deadline = time.monotonic() + 120
+    turn = 0
+    while turn < 30 or set().union(*seen) != {b"0", b"1"}:
+        assert time.monotonic() < deadline, f"the reader has seen {len(seen)} releases"
         publish(storage, trees[turn % 2])
+        turn += 1
     stop.set()
     thread.join()
     assert {len(contents) for contents in seen} == {1}
-    assert set().union(*seen) == {b"0", b"1"}
 
 
 @given(TREES, TREES)

@@ -18,7 +18,7 @@ from typing import Any
 from ansible_collections.airstack.backbone.plugins.module_utils._services import rabbitmq
 from ansible_collections.airstack.backbone.tests.unit import needs
 
-START_SECONDS = 90
+START_SECONDS = 600
 PASSWORDS = {"broker": "p@ss/word of the scheduler", "broker_etl": "of etl", "broker_ml": "of ml"}
 REDIS_PASSWORD = "redis-s3cret"
 

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.airstack.backbone.plugins.module_utils._queues import assignments, moves, moving, overview
+from ansible_collections.airstack.backbone.tests.unit.clock import Clock
 
 State = dict[str, frozenset[str]]
 
@@ -149,6 +149,9 @@ def test_the_overview_finds_what_does_not_fit() -> None:
     ]
 
 
+CLOCK = Clock()
+
+
 class Words:
     """Workers that do what they are told a few looks later, or not at all; it notes what they were told."""
 
@@ -162,7 +165,7 @@ class Words:
         self._waiting: list[tuple[int, str, str, str]] = []
         self.looks = 0
 
-    def queues(self, names: Sequence[str] | None, _seconds: float) -> State:
+    def queues(self, names: Sequence[str] | None, seconds: float) -> State:
         self.looks += 1
         due, self._waiting = (
             [each for each in self._waiting if each[0] < self.looks],
@@ -171,6 +174,8 @@ class Words:
         for _look, verb, queue, name in due:
             (self.now[name].add if verb == "add" else self.now[name].discard)(queue)
         asked = self.now if names is None else names
+        if names is None or self.silent & set(names):
+            CLOCK.sleep(seconds)
         return {name: frozenset(self.now[name]) for name in asked if name not in self.silent and name in self.now}
 
     def add(self, queue: str, names: Sequence[str], _seconds: float, _arguments: Mapping[str, Any]) -> None:
@@ -193,14 +198,13 @@ class Words:
 
 
 @pytest.fixture(autouse=True)
-def quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(moving, "FIRST_PAUSE", 0.0001)
-    monkeypatch.setattr(moving, "LONGEST_PAUSE", 0.001)
+def nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(moving, "time", CLOCK)
 
 
 def move(words: Words, wanted: State, seconds: float = 5, **options: Any) -> moving.Outcome:
     now = {name: frozenset(queues) for name, queues in words.now.items()}
-    return moving.Move(words, now, wanted, time.monotonic() + seconds, **options).run()
+    return moving.Move(words, now, wanted, CLOCK.now + seconds, **options).run()
 
 
 @given(states, states, st.integers(0, 3))
@@ -294,17 +298,17 @@ def test_the_difference_tells_a_worker_that_went_from_one_that_rests() -> None:
 def test_foretelling_says_nothing_to_workers() -> None:
     words = Words(state(w1="a"))
     now = state(w1="a")
-    assert moving.Move(words, now, state(w1="b"), time.monotonic() + 1).foretell().now == state(w1="b")
+    assert moving.Move(words, now, state(w1="b"), CLOCK.now + 300).foretell().now == state(w1="b")
     assert words.told == []
 
 
 def test_expected_workers_are_asked_alone_until_they_answer() -> None:
     words = Words(state(w1="a", w2="b"))
     expected = ["etl@w1"]
-    found = moving.discover(words, expected, asks_all=False, seconds=1, deadline=time.monotonic() + 1)
+    found = moving.discover(words, expected, asks_all=False, seconds=1, deadline=CLOCK.now + 300)
     assert found == (state(w1="a"), [])
-    found = moving.discover(words, expected, asks_all=True, seconds=1, deadline=time.monotonic() + 1)
+    found = moving.discover(words, expected, asks_all=True, seconds=1, deadline=CLOCK.now + 300)
     assert found == (state(w1="a", w2="b"), [])
     words.silent.add("etl@w2")
-    found = moving.discover(words, ["etl@w2"], asks_all=False, seconds=1, deadline=time.monotonic() + 0.05)
+    found = moving.discover(words, ["etl@w2"], asks_all=False, seconds=1, deadline=CLOCK.now + 0.05)
     assert found == ({}, ["etl@w2"])

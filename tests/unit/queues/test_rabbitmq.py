@@ -103,7 +103,7 @@ def test_check_mode_shows_what_would_move_and_moves_nothing(move: Module, look: 
 
 
 def test_all_workers_are_found_where_none_is_expected(move: Module) -> None:
-    result = move({"etl@*": ["etl", "spare"]}, expected_workers=[], answer_timeout=3)
+    result = move({"etl@*": ["etl", "spare"]}, expected_workers=[], answer_timeout=8)
     assert result["workers"]["etl@w2"]["after"] == ["etl", "spare"]
     assert result["uncovered"] == ["ml@w1"]
 
@@ -170,7 +170,7 @@ def test_a_consumer_that_nobody_asked_counts(
 
 
 def test_a_pool_that_may_not_read_a_queue_is_named(move: Module, look: Module, rabbitmq: brokers.RabbitMQ) -> None:
-    refused = move({"etl@w1": ["etl"], "ml@w1": ["ml", "spare"]}, timeout=2)
+    refused = move({"etl@w1": ["etl"], "ml@w1": ["ml", "spare"]}, timeout=8)
     assert refused["failed"]
     assert "ml@w1 was told to consume spare and does not" in refused["msg"]
     assert "broker user" in refused["msg"]
@@ -186,11 +186,11 @@ def test_a_pool_that_may_not_read_a_queue_is_named(move: Module, look: Module, r
 
 
 def test_what_is_not_required_is_told(move: Module) -> None:
-    result = move({"ml@w1": ["ml", "spare"]}, timeout=2, required=False)
+    result = move({"ml@w1": ["ml", "spare"]}, timeout=8, required=False)
     assert not result.get("failed")
     assert list(result["behind"]) == ["ml@w1"]
     absent = move(
-        {"ml@w1": ["ml"], "etl@gone": ["etl"]}, timeout=2, required=False, expected_workers=[*START, "etl@gone"]
+        {"ml@w1": ["ml"], "etl@gone": ["etl"]}, timeout=8, required=False, expected_workers=[*START, "etl@gone"]
     )
     assert list(absent["behind"]) == ["etl@gone"]
     assert list(absent["workers"]) == ["ml@w1"]
@@ -219,7 +219,7 @@ def test_a_worker_that_vanishes_half_way_is_named(
 
     monkeypatch.setattr(worker_queues._celery.Broker, "depths", vanish_now)
     wanted = {"etl@w1": ["etl"], "etl@weak": ["etl", "spare"]}
-    result = move(wanted, timeout=3, expected_workers=[*START, "etl@weak"])
+    result = move(wanted, timeout=10, expected_workers=[*START, "etl@weak"])
     assert result["failed"]
     assert "etl@weak answered at first, and not any more" in result["msg"]
     assert result["workers"]["etl@weak"] == {"before": ["etl"], "after": None}
@@ -234,7 +234,7 @@ def test_messages_that_come_while_a_queue_is_taken_away_bring_it_back(
 
     def cancel_and_send(broker: Any, *arguments: Any) -> None:
         cancel(broker, *arguments)
-        time.sleep(0.5)
+        brokers.wait(lambda: broker.depths(["spare"])["spare"].consumers == 0, "the worker consumes on", lambda: "")
         send(scheduler, "spare", range(3000, 3003))
 
     monkeypatch.setattr(worker_queues._celery.Broker, "cancel", cancel_and_send)
@@ -295,7 +295,7 @@ def test_an_unreachable_broker_is_told(move: Module, rabbitmq: brokers.RabbitMQ,
     assert result["failed"]
     assert "Connection refused" in result["msg"]
     assert "See that the broker runs" in result["msg"]
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 60
 
 
 def test_a_virtual_host_that_is_not_there_is_told(move: Module, url: str) -> None:

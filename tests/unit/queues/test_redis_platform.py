@@ -95,12 +95,14 @@ def ports(servers: Servers) -> list[int]:
     return [int(name.rpartition("-")[2]) for name in servers.running if name.startswith("server-")]
 
 
-def test_a_queue_with_messages_is_not_left_alone(move: Module, servers: Servers) -> None:
+def test_a_queue_with_messages_is_not_left_alone(move: Module, servers: Servers, tmp_path: Path) -> None:
     scheduler = application(servers, None)
     before = len(runs(servers))
+    looked_at = tmp_path / "looked at"
     for number in range(20):
-        scheduler.send_task("run", args=[number, 1], queue="etl_highmem")
+        scheduler.send_task("run", args=[number, 0, str(looked_at)], queue="etl_highmem")
     refused = move({"etl@*": ["etl"]})
+    looked_at.touch()
     assert refused["failed"]
     assert "etl_highmem holds " in refused["msg"]
     wait_for(lambda: len(runs(servers)) == before + 20, "the tasks run")

@@ -9,7 +9,7 @@ import io
 import json
 import re
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -25,7 +25,8 @@ ADMINISTRATOR = "AKIAADMINISTRATOR"
 class Aws:
     """moto's server.
 
-    asked: how often each of SQS's actions was asked for. policies: of each access key; a key without one may do everything.
+    asked: how often each of SQS's actions was asked for. waits: for how many seconds a message of each queue was waited for,
+    the latest question last. policies: of each access key; a key without one may do everything.
     """
 
     def __init__(self, app: Callable[..., Any], address: str) -> None:
@@ -33,6 +34,7 @@ class Aws:
         self._address = address
         self.port = 0
         self.asked: Counter[str] = Counter()
+        self.waits: defaultdict[str, list[int]] = defaultdict(list)
         self.policies: dict[str, Mapping[str, Any]] = {}
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
@@ -41,7 +43,10 @@ class Aws:
             self.asked[action] += 1
             body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
             environ["wsgi.input"] = io.BytesIO(body)
-            if not self._may(environ, action, json.loads(body)):
+            asked = json.loads(body)
+            if action == "ReceiveMessage":
+                self.waits[asked["QueueUrl"].rsplit("/", 1)[-1]].append(int(asked.get("WaitTimeSeconds", 0)))
+            if not self._may(environ, action, asked):
                 refusal = {
                     "__type": "com.amazonaws.sqs#AccessDeniedException",
                     "message": f"not authorized to perform sqs:{action}",

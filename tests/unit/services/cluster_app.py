@@ -22,6 +22,11 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[2] / "integration"))
 import wall_app
 
+from airflow_backbone import celery_transport
+
+celery_transport.PATIENCE = 120
+"""A busy machine's nodes take their time to choose a leader."""
+
 SECONDS = 0.3
 QUEUE = "etl"
 ATTEMPTS_AGAIN = 3

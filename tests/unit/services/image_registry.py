@@ -69,7 +69,7 @@ def _serving(
         command = beside(["docker-registry", "serve", str(folder / "config.yml")])
         server = subprocess.Popen(command, stdout=log, stderr=log)
     try:
-        until = time.monotonic() + 60
+        until = time.monotonic() + 300
         while subprocess.run(beside([sys.executable, "-c", LISTENS, *host.split(":")]), check=False).returncode != 0:
             assert server.poll() is None, (folder / "log").read_text()
             assert time.monotonic() < until, (folder / "log").read_text()

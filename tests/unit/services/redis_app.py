@@ -40,10 +40,12 @@ def application(told: dict[str, Any], **settings: Any) -> Celery:
     made.conf.update({**wall_app.celery_config().of(base, told["pool"]), **settings})
 
     @made.task(name="run")
-    def run(number: int, seconds: float = 0) -> None:
+    def run(number: int, seconds: float = 0, until: str = "") -> None:
         with Path(told["runs"]).open("a", encoding="utf-8") as runs:
             runs.write(f"{number} {told['pool']}\n")
         time.sleep(seconds)
+        while until and not Path(until).exists():
+            time.sleep(0.05)
 
     return made
 

@@ -59,15 +59,18 @@ def answers(server: Any) -> bool:
 
 
 @contextmanager
-def three(folder: Path, authority: Authority | None = None) -> Iterator[Servers]:
-    """Three servers, of which the first is the master, and a Sentinel for each; with TLS where there is an authority."""
+def three(folder: Path, authority: Authority | None = None, down_after: float = 60) -> Iterator[Servers]:
+    """Three servers, of which the first is the master, and a Sentinel for each; with TLS where there is an authority.
+
+    down_after: seconds; a busy machine's server may be silent for some without being down.
+    """
     (master, *replicas), sentinels = ([free_port() for _index in range(3)] for _kind in range(2))
     with started(folder, broker(master, sentinels, authority and authority.ca), authority) as servers:
         servers.server(master)
         for port in replicas:
             servers.server(port, master)
         for port in sentinels:
-            servers.sentinel(port, master)
+            servers.sentinel(port, master, down_after)
         await_all(servers)
         yield servers
 

@@ -33,7 +33,7 @@ SECRETS = {
     **{f"broker_{pool}": f"of {pool}/+" for pool in POOLS},
 }
 HERE = Path(__file__).parent
-START_SECONDS = 60
+START_SECONDS = 300
 
 
 def broker(port: int, sentinels: list[int] | None = None, ca: Path | None = None) -> dict[str, Any]:
@@ -108,7 +108,8 @@ class Servers:
         }
         self.start(f"server-{port}", port, place / "redis.conf", wanted)
 
-    def sentinel(self, port: int, master: int) -> None:
+    def sentinel(self, port: int, master: int, down_after: float) -> None:
+        """down_after: seconds without an answer after which a server is down."""
         place = self.folder / str(port)
         place.mkdir(exist_ok=True)
         (place / "users.acl").write_text(service.sentinel_acl(self.planned, SECRETS), encoding="utf-8")
@@ -121,7 +122,7 @@ class Servers:
             "sentinel auth-pass": f"airflow {password}",
             "sentinel sentinel-user": user,
             "sentinel sentinel-pass": password,
-            "sentinel down-after-milliseconds": "airflow 1000",
+            "sentinel down-after-milliseconds": f"airflow {down_after * 1000:.0f}",
             "sentinel failover-timeout": "airflow 5000",
         }
         self.start(f"sentinel-{port}", port, place / "sentinel.conf", wanted, "--sentinel")

@@ -74,10 +74,12 @@ def application(url: str, settings: dict[str, str]) -> Celery:
     made.conf.update({**with_sqs(config), "imports": []})
 
     @made.task(name="run")
-    def run(name: str, seconds: float) -> None:
+    def run(name: str, seconds: float, until: str = "") -> None:
         with Path(os.environ["SQS_RAN"]).open("a", encoding="utf-8") as ran:
             ran.write(f"{name}\n")
         time.sleep(seconds)
+        while until and not Path(until).exists():
+            time.sleep(0.1)
 
     return made
 

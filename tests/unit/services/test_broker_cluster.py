@@ -29,7 +29,7 @@ if LACK := rabbitmq_nodes.missing():
 
 HERE = Path(__file__).parent
 TASKS = 300
-PATIENCE = 180
+PATIENCE = 600
 ADDRESSES = {"mq1": "10.89.58.11", "mq2": "10.89.58.12", "mq3": "10.89.58.13"}
 GROUPS = {
     "airflow_database": ["db1"],
@@ -156,13 +156,13 @@ def test_a_node_that_is_killed_under_load_loses_no_task(
     finally:
         for process in [sender, *workers]:
             process.terminate()
-            process.wait(timeout=60)
+            process.wait(timeout=300)
     twice = {number: times for number, times in broker.done().items() if times > 1}
     record_property("run twice", len(twice))
     record_property("slowest publish", sent["slowest"])
     assert not sent["errors"], "".join(sent["errors"].values())
     assert len(sent["taken"]) == TASKS
-    assert broker.members() == {"etl": {node.name for node in broker.nodes}}
+    wait_for(lambda: broker.members() == {"etl": {node.name for node in broker.nodes}}, "a copy does not come back")
 
 
 def queue_of(broker: Broker) -> str:
@@ -188,7 +188,7 @@ def test_the_doctor_asks_a_node_that_answers(broker: Broker) -> None:
         "user": broker.plan["broker"]["user"],
         "password": broker.secrets["broker"],
         "is_tls": False,
-        "seconds": 3,
+        "seconds": 15,
         "queues": ["etl"],
     }
 
@@ -213,8 +213,8 @@ def test_a_node_that_is_cut_off_pauses_and_comes_back(broker: Broker) -> None:
     broker.network.cable(lonely.host, is_plugged=False)
     try:
         wait_for(lambda: lonely.name not in other.running(), "the others do not notice that it is gone")
+        wait_for(lambda: "minority" in lonely.log(), "it does not notice that it is alone")
         wait_for(lambda: listeners(lonely) == [], "it goes on serving, alone")
-        assert "minority" in lonely.log()
         sent = broker.client("cluster_app.py", "3", "0", str(settings.PUBLISH_TIMEOUT)).communicate(timeout=PATIENCE)[0]
         assert json.loads(sent)["taken"] == [0, 1, 2], sent
     finally:

@@ -297,7 +297,7 @@ def refused(operator: Any) -> list[str]:
 
 @needs.redis
 def test_the_scheduler_commands_and_hears_every_worker(servers: Servers, scheduler: Any) -> None:
-    assert set(scheduler.control.inspect(timeout=3).ping()) == {"etl@host1", "ml@host1"}
+    assert set(scheduler.control.inspect(timeout=30, limit=2).ping()) == {"etl@host1", "ml@host1"}
     awaited = {"etl@host1", "ml@host1"}
 
     def seen(event: dict[str, Any]) -> None:
@@ -306,7 +306,7 @@ def test_the_scheduler_commands_and_hears_every_worker(servers: Servers, schedul
 
     with scheduler.connection() as connection:
         receiver = scheduler.events.Receiver(connection, handlers={"*": seen})
-        receiver.capture(timeout=20, wakeup=False)
+        receiver.capture(timeout=120, wakeup=False)
     assert not awaited
 
 
@@ -391,14 +391,23 @@ def test_users_that_change_meanwhile_disturb_no_running_task(servers: Servers, s
 def test_a_worker_that_may_take_from_no_queue_says_so_and_asks_again_later(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    def said() -> list[str]:
+        messages = [record.getMessage() for record in caplog.records]
+        return [message for message in messages if message.startswith("Redis gives no task: ")]
+
     with one(tmp_path) as servers:
         client(servers.planned, "operator").execute_command("ACL", "SETUSER", "airflow-local-etl", "-brpop")
         with application(servers, "etl").connection_for_read() as connection:
             connection.default_channel.basic_consume("etl", no_ack=False, callback=print, consumer_tag="one")
-            with pytest.raises(TimeoutError):
-                connection.drain_events(timeout=1)
-    said = [record for record in caplog.records if record.getMessage().startswith("Redis gives no task: ")]
-    assert 2 <= len(said) <= 1 / redis_transport.PAUSE + 1
+            begin = time.monotonic()
+
+            def says_so_twice() -> bool:
+                with pytest.raises(TimeoutError):
+                    connection.drain_events(timeout=1)
+                return len(said()) >= 2
+
+            wait_for(says_so_twice, "it says so, and later again")
+            assert len(said()) <= (time.monotonic() - begin) / redis_transport.PAUSE + 1
 
 
 # --- nothing is lost, and nothing runs twice --------------------------------------------------------------------------
@@ -449,7 +458,10 @@ def test_a_server_that_was_killed_has_what_waited_and_what_was_held(tmp_path: Pa
         core, pool = client(servers.planned, "core"), client(servers.planned, "etl")
         core.lpush("ml", "waits")
         pool.pipeline().zadd("pool.etl.unacked_index", {"tag": 1}).hset("pool.etl.unacked", "tag", "held").execute()
-        time.sleep(1.5)
+        # Written to the disk within a second, or two where the disk is slow.
+        wait_for(
+            lambda: any(b"held" in path.read_bytes() for path in servers.folder.rglob("*.aof")), "it is on the disk"
+        )
         servers.kill(servers.planned["port"])
         servers.revive(servers.planned["port"])
         wait_for(lambda: answers(core), "the data is loaded")
@@ -510,13 +522,15 @@ def test_a_task_is_sent_whose_queue_is_declared_on_a_connection_after_the_first(
 
 TASKS = 300
 ROUNDS = 2
+IN_FLIGHT = 4
+"""Two workers of two processes each."""
 
 
 @needs.redis
 @pytest.mark.parametrize("is_encrypted", [False, True], ids=["plain", "tls"])
 def test_a_master_that_is_killed_costs_no_task(is_encrypted: bool, tmp_path: Path) -> None:
     """Three servers, three Sentinels, two workers and a scheduler that sends all the time."""
-    with three(tmp_path, Authority(tmp_path, "authority") if is_encrypted else None) as servers:
+    with three(tmp_path, Authority(tmp_path, "authority") if is_encrypted else None, down_after=5) as servers:
         sentinel = sentinels_of(servers)[0]
         scheduler = application(servers, None)
         for number in (1, 2):
@@ -535,4 +549,4 @@ def test_a_master_that_is_killed_costs_no_task(is_encrypted: bool, tmp_path: Pat
             await_all(servers)
             assert client(servers.planned, "operator", master).info("replication")["role"] == "slave"
         twice = len(runs(servers)) - len(set(runs(servers)))
-        assert twice <= ROUNDS, f"{twice} tasks ran twice"
+        assert twice <= ROUNDS * IN_FLIGHT, f"{twice} tasks ran twice"

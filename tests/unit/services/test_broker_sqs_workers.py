@@ -29,6 +29,8 @@ from ansible_collections.airstack.backbone.tests.unit.services.sqs_plans import 
 
 START_SECONDS = 120
 PATIENCE_SECONDS = 120
+BRIEF_SECONDS = 2
+"""As airflow_backbone.celery_sqs has it."""
 
 KEYS = {"core": "AKIACORE", "etl": "AKIAETL", "ml": "AKIAML"}
 
@@ -56,9 +58,10 @@ class Platform:
             timeout = {"VisibilityTimeout": str(queue["visibility_timeout"])} if "visibility_timeout" in queue else {}
             client.create_queue(QueueName=queue["name"], Attributes={**timeout, **attributes})
 
-    def send(self, queue: str, name: str, seconds: float) -> None:
+    def send(self, queue: str, name: str, seconds: float = 0, until: Path | None = None) -> None:
+        """A task that ends after its seconds, and not before a file is there where one is named."""
         broker = broker_of(self.plan, "scheduler", None)
-        sqs_app.application(**broker).send_task("run", args=[name, seconds], queue=queue)
+        sqs_app.application(**broker).send_task("run", args=[name, seconds, str(until or "")], queue=queue)
 
     def ran(self) -> Counter[str]:
         """How often each task began to run."""
@@ -136,15 +139,18 @@ def test_with_the_timeout_of_the_plan_it_runs_once(platform: Platform) -> None:
     assert platform.ran() == {"long": 1}
 
 
-def test_no_message_waits_in_a_worker_while_its_time_passes(platform: Platform) -> None:
-    """Two queues and one process, a timeout longer than the task, and a worker without anything to do."""
-    platform.make_queues(VisibilityTimeout="20")
+def test_no_message_waits_in_a_worker_while_its_time_passes(platform: Platform, tmp_path: Path) -> None:
+    """Two queues, a worker whose one process is busy, and another one without anything to do."""
+    platform.make_queues()
     queues = ["etl", "etl_highmem"]
+    both_run = tmp_path / "both run"
     for queue in queues:
-        platform.send(queue, queue, 15)
+        platform.send(queue, queue, until=both_run)
     with platform.worker("etl", ",".join(queues)):
         assert wait_for(lambda: len(platform.ran()) == 1, PATIENCE_SECONDS)
         with platform.worker("ml", ",".join(queues)):
+            assert wait_for(lambda: len(platform.ran()) == 2, PATIENCE_SECONDS)
+            both_run.touch()
             assert wait_for(platform.is_empty, PATIENCE_SECONDS)
     assert platform.ran() == {"etl": 1, "etl_highmem": 1}
 
@@ -156,10 +162,10 @@ def test_what_comes_to_a_worker_that_stops_is_given_to_another(platform: Platfor
         assert wait_for(lambda: platform.aws.asked["ReceiveMessage"] > 0, PATIENCE_SECONDS)
         stopping.send_signal(signal.SIGTERM)
         assert wait_for(lambda: b"Warm shutdown" in (platform.folder / "etl.log").read_bytes(), PATIENCE_SECONDS)
-        platform.send("etl", "late", 0)
+        platform.send("etl", "late")
         assert stopping.wait(PATIENCE_SECONDS) == 0
     # What Celery had taken already, kombu gives back with a wait of its own, of 6 s here.
-    assert wait_for(lambda: platform.messages("etl") == (1, 0) or platform.ran()["late"] == 1, 30)
+    assert wait_for(lambda: platform.messages("etl") == (1, 0) or platform.ran()["late"] == 1, PATIENCE_SECONDS)
     with platform.worker("etl", "etl"):
         assert wait_for(lambda: platform.ran()["late"] == 1 and platform.is_empty(), PATIENCE_SECONDS)
 
@@ -193,7 +199,7 @@ def walled(platform: Platform) -> Platform:
 
 
 def test_a_pool_reaches_no_queue_but_its_own(walled: Platform) -> None:
-    walled.send("ml", "of-ml", 0)
+    walled.send("ml", "of-ml")
     urls = walled.plan["broker"]["urls"]
     thief = walled.aws.client("sqs", KEYS["etl"])
     for call in (
@@ -218,12 +224,11 @@ def test_a_worker_goes_on_where_one_queue_is_denied_and_asks_it_again(walled: Pl
     with walled.worker("etl", "etl,ml", concurrency=4) as worker:
         walled.aws.policies = allowed
         # What was asked before is answered yet.
-        time.sleep(3)
-        walled.send("ml", "of-ml", 0)
-        walled.send("etl", "of-etl", 0)
         log = walled.folder / "etl.log"
-        assert wait_for(lambda: walled.ran()["of-etl"] == 1, PATIENCE_SECONDS)
         assert wait_for(lambda: b"is asked again" in log.read_bytes(), PATIENCE_SECONDS)
+        walled.send("ml", "of-ml")
+        walled.send("etl", "of-etl")
+        assert wait_for(lambda: walled.ran()["of-etl"] == 1, PATIENCE_SECONDS)
         assert walled.ran()["of-ml"] == 0
         assert worker.poll() is None
         walled.aws.policies = {}
@@ -231,7 +236,7 @@ def test_a_worker_goes_on_where_one_queue_is_denied_and_asks_it_again(walled: Pl
 
 
 def test_a_worker_needs_no_more_than_its_rights(walled: Platform) -> None:
-    walled.send("etl", "task", 0)
+    walled.send("etl", "task")
     with walled.worker("etl", "etl,etl_highmem", concurrency=2) as worker:
         assert wait_for(lambda: walled.ran()["task"] == 1 and walled.is_empty(), PATIENCE_SECONDS)
         worker.send_signal(signal.SIGTERM)
@@ -242,9 +247,10 @@ def test_a_worker_needs_no_more_than_its_rights(walled: Platform) -> None:
 def test_one_queue_does_not_wait_for_a_question_to_another(platform: Platform) -> None:
     """One process, two queues, the longest wait: a question to the empty one is a brief one."""
     platform.make_queues()
+    names = {f"airflow-local-{queue}" for queue in ("etl", "etl_highmem")}
+    platform.aws.waits.clear()
     with platform.worker("etl", "etl,etl_highmem", wait=None):
-        time.sleep(3)
-        begin = time.monotonic()
-        platform.send("etl_highmem", "soon", 0)
+        assert wait_for(lambda: all(len(platform.aws.waits[name]) >= 2 for name in names), PATIENCE_SECONDS)
+        platform.send("etl_highmem", "soon")
         assert wait_for(lambda: platform.ran()["soon"] == 1, PATIENCE_SECONDS)
-        assert time.monotonic() - begin < 15
+    assert {seconds for name in names for seconds in platform.aws.waits[name]} == {BRIEF_SECONDS}

@@ -41,7 +41,7 @@ known = {"ca_certs": asked["ca"]} if asked["ca"] else {}
 tls = {"cert_reqs": ssl.CERT_REQUIRED, **known} if asked["url"].startswith("amqps") else False
 options = {"confirm_publish": True, "connect_retries_timeout": 20, "interval_start": 0}
 try:
-    with Connection(asked["url"], ssl=tls, transport_options=options, connect_timeout=3) as connection:
+    with Connection(asked["url"], ssl=tls, transport_options=options, connect_timeout=30) as connection:
         connection.ensure_connection(max_retries=asked["retries"])
         sock = connection.connection.transport.sock
         print(json.dumps(sock.version() if tls else "plain"))
@@ -79,7 +79,7 @@ class Broker:
             "password": self.password,
             "is_tls": True,
             "ca": ca and ca.read_text(encoding="utf-8"),
-            "seconds": 5,
+            "seconds": 30,
             "queues": ["etl"],
         }
         return self._client([str(Path(_amqp.__file__))], asked, machine)

@@ -37,7 +37,7 @@ class Pod:
         for name in SHELL:
             (self.programs / name).symlink_to(f"/bin/{name}")
         for name in STAYING:
-            self.has(name, f'echo "$0 $*" >>"{folder}/said"; exec sleep 60')
+            self.has(name, f'echo "$0 $*" >>"{folder}/said"; exec sleep 600')
         self.has("swift-ring-builder", f'echo "$*" >>"{folder}/rings"; echo built')
         self.has("python3", "exit 0")
 
@@ -80,7 +80,7 @@ def pod_of_programs(tmp_path: Path, request: pytest.FixtureRequest) -> Pod:
 
 
 def until(pod: Pod, count: int) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while len(pod.said()) < count:
         assert time.monotonic() < deadline, pod.said()
         time.sleep(0.05)
@@ -90,7 +90,7 @@ def test_all_servers_run_on_rings_of_one_device(pod: Pod) -> None:
     with pod.runs() as process:
         until(pod, len(STAYING))
         process.terminate()
-        assert process.wait(timeout=30) == 0
+        assert process.wait(timeout=120) == 0
     assert sorted(pod.said()) == sorted(STAYING)
     assert (pod.folder / "devices" / "d1").is_dir()
     rings = (pod.folder / "rings").read_text().splitlines()
@@ -101,7 +101,7 @@ def test_all_servers_run_on_rings_of_one_device(pod: Pod) -> None:
 def test_what_ends_takes_the_others_along(pod: Pod) -> None:
     pod.has("swift-object-updater", "echo no such device; exit 3")
     with pod.runs() as process:
-        said, _nothing = process.communicate(timeout=30)
+        said, _nothing = process.communicate(timeout=120)
     assert process.returncode == 1
     assert "no such device" in said
     assert said.splitlines()[-1] == "One of the store's programs has ended. What it said stands above."
@@ -133,7 +133,7 @@ def test_what_cannot_work_is_told(pod: Pod, lacking: str, message: str) -> None:
     else:
         pod.has("python3", "exit 1")
     with pod.runs() as process:
-        said, _nothing = process.communicate(timeout=30)
+        said, _nothing = process.communicate(timeout=120)
     assert process.returncode == 1
     assert message in said
     assert pod.said() == []

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from ansible_collections.airstack.backbone.plugins.module_utils._swarm import applying
 from ansible_collections.airstack.backbone.tests.docker_engine import Docker
 from ansible_collections.airstack.backbone.tests.unit.plugins.modules.conftest import Runner, run_module
 from ansible_collections.airstack.backbone.tests.unit.swarm import docker_engine
@@ -29,7 +30,10 @@ def swarm_of_one_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dock
 
 
 @pytest.fixture(name="stack")
-def stack_of_a_test(docker: Docker, run_module: Runner, request: pytest.FixtureRequest) -> Iterator[Stack]:
+def stack_of_a_test(
+    docker: Docker, run_module: Runner, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Stack]:
+    monkeypatch.setattr(applying, "REMOVAL", 600)
     stack = Stack(docker, run_module, f"t{abs(hash(request.node.name)) % 10**6}")
     yield stack
     stack.remove()

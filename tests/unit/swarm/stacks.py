@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import Any
 
 from ansible_collections.airstack.backbone.plugins.modules import swarm_stack, swarm_stack_info
@@ -14,6 +16,7 @@ from ansible_collections.airstack.backbone.tests.unit.swarm import docker_engine
 
 SECOND = 10**9
 TIMEOUT = 180
+START_SECONDS = 300
 STAYS = 'trap "exit 0" TERM; echo "page: $(cat /etc/page)"; while :; do sleep 1; done'
 
 Told = dict[str, Any]
@@ -94,8 +97,8 @@ class Stack:
             swarm_stack.main, name=self.name, state="absent", socket=self.docker.socket, patience=300
         )
 
-    def logs(self, name: str = "web") -> str:
-        return self.docker("service", "logs", "--raw", f"{self.name}_{name}")
+    def logs(self, name: str = "web", until: str = "") -> str:
+        return logs(self.docker, f"{self.name}_{name}", lambda said: until in said)
 
     def names(self, kind: str) -> list[str]:
         return sorted(
@@ -103,6 +106,15 @@ class Stack:
                 kind, "ls", "--filter", f"label=com.docker.stack.namespace={self.name}", "--format", "{{.Name}}"
             ).split()
         )
+
+
+def logs(docker: Docker, service: str, are_whole: Callable[[str], bool]) -> str:
+    """What a service has written, once that is whole: a process runs before it has written anything."""
+    deadline = time.monotonic() + START_SECONDS
+    while not are_whole(said := docker("service", "logs", "--raw", service)):
+        assert time.monotonic() < deadline, said
+        time.sleep(0.5)
+    return said
 
 
 def after(result: Told, header: str) -> tuple[str, str]:

@@ -24,6 +24,7 @@ from ansible_collections.airstack.backbone.tests.unit import needs
 from ansible_collections.airstack.backbone.tests.unit.plugins.modules.conftest import Runner
 from ansible_collections.airstack.backbone.tests.unit.render.swarm_stacks import made, rendered
 from ansible_collections.airstack.backbone.tests.unit.swarm import docker_engine
+from ansible_collections.airstack.backbone.tests.unit.swarm.stacks import logs
 
 pytestmark = needs.docker_engine
 
@@ -82,10 +83,9 @@ def test_a_platform_comes_up_and_stays(
         assert {service["state"] for service in services.values()} == {"done"}
         assert services["airflow-local_worker-etl"]["running"] == 2
 
-        said = docker("service", "logs", "--raw", "airflow-local_worker-etl").splitlines()
-        assert {f"host worker-etl-{slot}, user 50000:0" for slot in (1, 2)} <= set(said)
-        assert "says celery worker --queues etl,etl_highmem" in "\n".join(said)
-        assert "runs what it writes" in said
+        parts = [f"host worker-etl-{slot}, user 50000:0\n" for slot in (1, 2)]
+        parts += ["says celery worker --queues etl,etl_highmem", "runs what it writes\n"]
+        logs(docker, "airflow-local_worker-etl", lambda said: all(part in said for part in parts))
         [container, *_others] = docker("ps", "--quiet", "--filter=name=airflow-local_worker-etl").split()
         storage = planned["dag_storage"]["path"]
         assert docker("exec", container, "ls", "-A", storage).split() == [".airflow-dag-storage", "etl"]

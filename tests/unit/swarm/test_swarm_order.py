@@ -29,7 +29,7 @@ def test_a_job_comes_before_what_stays_and_runs_again_when_it_failed(stack: Stac
     done = stack.bring("one", services=services)
     assert done["changes"] == shown["changes"]
     assert done["changes"] == [f"service brought up: {stack.name}_web", f"job run again: {stack.name}_job"]
-    assert "the schema is new" in stack.logs("job")
+    stack.logs("job", until="the schema is new")
     assert stack.bring("one", services=services)["changes"] == []
 
 
@@ -41,4 +41,4 @@ def test_what_finishes_its_work_is_not_waited_for_without_end(stack: Stack) -> N
     assert "was still finishing its work after 2 s" in "".join(done["warnings"])
     then = stack.bring("two", stack.service("two", STAYS), patience=120)
     assert (then["changes"], then["draining"]) == ([], [])
-    assert "page: this is two" in stack.logs()
+    stack.logs(until="page: this is two")

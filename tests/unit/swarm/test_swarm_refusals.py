@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from ansible_collections.airstack.backbone.plugins.modules import swarm_stack, swarm_stack_info
@@ -13,7 +14,7 @@ from ansible_collections.airstack.backbone.tests.unit import needs
 from ansible_collections.airstack.backbone.tests.unit.plugins.modules.conftest import Runner
 from ansible_collections.airstack.backbone.tests.unit.services import image_registry
 from ansible_collections.airstack.backbone.tests.unit.swarm import docker_engine
-from ansible_collections.airstack.backbone.tests.unit.swarm.stacks import STAYS, Stack
+from ansible_collections.airstack.backbone.tests.unit.swarm.stacks import START_SECONDS, STAYS, Stack
 
 pytestmark = needs.docker_engine
 
@@ -32,7 +33,11 @@ def test_nodes_take_an_image_out_of_a_registry_that_asks_who_they_are(
         docker("rmi", image)
         wanted = stack.service("one", STAYS)
         wanted["TaskTemplate"]["ContainerSpec"]["Image"] = image
-        assert "No such image" in stack.bring("one", wanted, timeout=10)["msg"]
+        said = ""
+        until = time.monotonic() + START_SECONDS
+        while "No such image" not in said:
+            assert time.monotonic() < until, said
+            said = stack.bring("one", wanted, timeout=10)["msg"]
         wanted["TaskTemplate"]["ContainerSpec"]["Env"] = ["A=b"]
         assert stack.bring("one", wanted, **login)["changed"]
         assert image_registry.PASSWORD not in run_module.printed

@@ -31,7 +31,7 @@ def test_a_stack_comes_to_be_and_stays(stack: Stack, run_module: Runner) -> None
         [True],
     )
 
-    lines = stack.logs().splitlines()
+    lines = stack.logs(until="page: this is one").splitlines()
     assert lines[0] == "50000"
     assert {"no /x", "a /tmp/x", "page: this is one"} <= set(lines)
     assert any(line.startswith("-r--------") and " 50000 " in line for line in lines)

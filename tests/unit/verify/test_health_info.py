@@ -19,6 +19,7 @@ import pytest
 
 from ansible_collections.airstack.backbone.plugins.module_utils import _health
 from ansible_collections.airstack.backbone.plugins.modules import health_info
+from ansible_collections.airstack.backbone.tests.unit.clock import Clock
 
 PASSWORD = "the admin's"
 DAGS = [{"dag_id": f"dag_{number:03}", "bundle_name": "etl", "bundle_version": "r1"} for number in range(250)]
@@ -262,9 +263,7 @@ class Changing:
 def test_the_doctor_waits_as_long_as_it_may_help(
     monkeypatch: pytest.MonkeyPatch, times: int, timeout: int, is_final: bool, taken: int
 ) -> None:
-    now = [0.0]
-    monkeypatch.setattr(health_info.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(health_info.time, "sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
+    monkeypatch.setattr(health_info, "time", Clock())
     finding = _health.Finding("a", "b", "c", is_final=is_final)
     monkeypatch.setattr(health_info._health, "examine", lambda _plan, seen: [finding] if seen["is_wrong"] else [])
     look = Changing(times)

@@ -250,7 +250,7 @@ def test_only_the_newest_releases_and_those_in_use_remain(run: Run, look: Run, h
         os.utime(host / "core" / release / "release.json", (number, number))
         (host / "core" / ".sources" / release).mkdir(parents=True)
     (host / "core" / "1-half").mkdir()
-    worker = [str(host / "core" / "1-a" / "bin" / "python"), "-c", "import time; print(flush=True); time.sleep(60)"]
+    worker = [str(host / "core" / "1-a" / "bin" / "python"), "-c", "import time; print(flush=True); time.sleep(120)"]
     with subprocess.Popen(worker, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         process.stdout.readline()

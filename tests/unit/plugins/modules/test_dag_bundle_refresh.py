@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import ssl
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,6 +15,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.airstack.backbone.plugins.module_utils._dags import bundles
 from ansible_collections.airstack.backbone.plugins.modules import dag_bundle_refresh
+from ansible_collections.airstack.backbone.tests.unit.clock import Clock
 from ansible_collections.airstack.backbone.tests.unit.plugins.modules.airflow_api import (
     Airflow,
     Files,
@@ -32,12 +32,15 @@ def small_airflow() -> Iterator[Airflow]:
         yield airflow
 
 
-@pytest.fixture(name="refresh")
-def run_without_pauses(
-    airflow: Airflow, run_module: Any, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., dict[str, Any]]:
-    monkeypatch.setattr(dag_bundle_refresh, "POLL_SECONDS", 0.001)
+@pytest.fixture(name="clock")
+def clock_of_the_module(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(dag_bundle_refresh, "time", clock)
+    return clock
 
+
+@pytest.fixture(name="refresh")
+def run_without_pauses(airflow: Airflow, run_module: Any, clock: Clock) -> Callable[..., dict[str, Any]]:
     def refresh(**arguments: Any) -> dict[str, Any]:
         result: dict[str, Any] = run_module(
             dag_bundle_refresh.main, **{**airflow.arguments, "bundles": {"etl": "r2"}, "timeout": 20, **arguments}
@@ -147,7 +150,7 @@ def test_a_bundle_whose_dags_are_all_stale_is_announced_through_one_of_them(airf
     assert (told["seen"], told["was_told"], told["dags"]) == (True, True, ["b"])
 
 
-@pytest.mark.parametrize(("is_first", "timeout"), [(False, 20), (True, 1)])
+@pytest.mark.parametrize(("is_first", "timeout"), [(False, 20), (True, 4)])
 def test_a_release_without_files_is_told_by_what_vanishes(
     airflow: Airflow, refresh: Any, is_first: bool, timeout: int
 ) -> None:
@@ -174,7 +177,7 @@ def test_bundles_do_not_wait_for_each_other(airflow: Airflow, refresh: Any) -> N
     etl(airflow, {"a.py": ["a"]}, {"a.py": ["a"]})
     stopped = Processor(airflow, "ml", {"m1": {"m.py": ["m"]}}, "m1")
     stopped.works = False
-    result = refresh(bundles={"etl": "r2", "ml": "m2"}, timeout=1)
+    result = refresh(bundles={"etl": "r2", "ml": "m2"}, timeout=4)
     assert [(name, told["seen"]) for name, told in result["bundles"].items()] == [("etl", True), ("ml", False)]
     assert result["message"].startswith("ml: Airflow did not take up the release m2 within ")
 
@@ -202,16 +205,14 @@ def test_a_bundle_without_any_dag_cannot_be_announced(airflow: Airflow, refresh:
     assert airflow.puts == []
 
 
-def test_the_dags_of_a_new_bundle_are_waited_for(
-    airflow: Airflow, refresh: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(time, "sleep", lambda _: Processor(airflow, "etl", {"r2": {"a.py": ["a"]}}, "r2"))
+def test_the_dags_of_a_new_bundle_are_waited_for(airflow: Airflow, refresh: Any, clock: Clock) -> None:
+    clock.meanwhile = lambda: Processor(airflow, "etl", {"r2": {"a.py": ["a"]}}, "r2")
     assert refresh(dags={"etl": ["a"]})["bundles"]["etl"]["seen"]
 
 
 def test_dags_that_are_known_to_come_are_waited_for(airflow: Airflow, refresh: Any) -> None:
     etl(airflow, {"a.py": ["a"]}, {"a.py": ["a"]})
-    result = refresh(dags={"etl": ["a", "late"]}, timeout=1)
+    result = refresh(dags={"etl": ["a", "late"]}, timeout=4)
     assert result["bundles"]["etl"]["behind"] == ["late"]
     assert "Airflow did not parse late of the release r2 within" in result["message"]
 
@@ -219,7 +220,7 @@ def test_dags_that_are_known_to_come_are_waited_for(airflow: Airflow, refresh: A
 def test_a_dag_whose_tasks_are_not_stored_yet_is_behind(airflow: Airflow, refresh: Any) -> None:
     processor = etl(airflow, {"a.py": ["a"]}, {"a.py": ["a"]})
     processor.writes = False
-    result = refresh(timeout=1)
+    result = refresh(timeout=4)
     assert airflow.dags["a"]["fileloc"] == "/srv/dags/etl/releases/r2/a.py"
     assert result["bundles"]["etl"]["behind"] == ["a"]
     processor.writes = True
@@ -261,10 +262,10 @@ def test_a_request_that_waits_already_is_as_good(airflow: Airflow, refresh: Any)
 
 @pytest.mark.parametrize("required", [False, True])
 def test_an_api_that_is_not_there_is_not_waited_for(
-    airflow: Airflow, refresh: Any, monkeypatch: pytest.MonkeyPatch, required: bool
+    airflow: Airflow, refresh: Any, clock: Clock, required: bool
 ) -> None:
-    monkeypatch.setattr(time, "sleep", lambda _: pytest.fail("waited"))
     result = refresh(password="another", required=required)
+    assert clock.now == 0
     if required:
         assert "did not answer: http://127.0.0.1" in result["msg"]
     else:
@@ -273,23 +274,19 @@ def test_an_api_that_is_not_there_is_not_waited_for(
         assert result["bundles"] == {}
 
 
-def test_an_api_server_that_is_restarted_meanwhile_is_waited_for(
-    airflow: Airflow, refresh: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_api_server_that_is_restarted_meanwhile_is_waited_for(airflow: Airflow, refresh: Any, clock: Clock) -> None:
     etl(airflow, {"a.py": ["a"], "b.py": ["b"]}, {"a.py": ["a"], "b.py": ["b"]})
     statuses: Iterator[dict[str, int]] = iter([{"dags": 503}, {"dags": 503}])
-    monkeypatch.setattr(time, "sleep", lambda _: setattr(airflow, "refusals", next(statuses, {})))
+    clock.meanwhile = lambda: setattr(airflow, "refusals", next(statuses, {}))
     result = refresh()
     assert next(statuses, None) is None
     assert (result["is_answering"], result["bundles"]["etl"]["seen"]) == (True, True)
 
 
-def test_an_api_server_that_does_not_come_back_is_told(
-    airflow: Airflow, refresh: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_api_server_that_does_not_come_back_is_told(airflow: Airflow, refresh: Any, clock: Clock) -> None:
     etl(airflow, {"a.py": ["a"]}, {"a.py": ["a"]})
-    monkeypatch.setattr(time, "sleep", lambda _: setattr(airflow, "refusals", {"dags": 503}))
-    result = refresh(timeout=1)
+    clock.meanwhile = lambda: setattr(airflow, "refusals", {"dags": 503})
+    result = refresh()
     assert not result["is_answering"]
     assert "/api/v2/dags gave 503 Service Unavailable" in result["reason"]
 

@@ -85,7 +85,7 @@ def pod_of(rendered: Rendered, component: str) -> dict[str, Any]:
 
 def said(podman: Podman, component: str) -> list[str]:
     """What a component's container found, once it has found all."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while "that is all" not in (lines := podman("logs", f"{component}-airflow").splitlines()):
         assert time.monotonic() < deadline, lines
         time.sleep(0.2)

@@ -110,7 +110,7 @@ def test_it_stays_where_it_can_write_and_says_why_where_it_cannot(platform: Rend
 
     def run(path: Path) -> tuple[int, str]:
         done = subprocess.run(
-            [shell, option, ends, name, str(path)], check=False, capture_output=True, text=True, timeout=10
+            [shell, option, ends, name, str(path)], check=False, capture_output=True, text=True, timeout=120
         )
         return done.returncode, done.stdout + done.stderr
 
@@ -125,7 +125,7 @@ def test_its_user_has_a_name_whatever_its_number(platform: Rendered, tmp_path: P
     (first,) = pod["initContainers"]
     *words, place = command(first, "command")
     written = tmp_path / "passwd"
-    subprocess.run([*words, str(written)], check=True, timeout=10)
+    subprocess.run([*words, str(written)], check=True, timeout=120)
     assert written.read_text() == f"airflow:x:{os.getuid()}:{os.getgid()}::/tmp:/bin/sh\n"
     ((volume, folder),) = [(mount["name"], mount["mountPath"]) for mount in first["volumeMounts"]]
     seen = mounts(pod)["/etc/passwd"]
