@@ -11,6 +11,7 @@ those that it did not, and the seconds of the slowest. AIRFLOW_PLAN and AIRFLOW_
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -22,11 +23,6 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[2] / "integration"))
 import wall_app
 
-from airflow_backbone import celery_transport
-
-celery_transport.PATIENCE = 120
-"""A busy machine's nodes take their time to choose a leader."""
-
 SECONDS = 0.3
 QUEUE = "etl"
 ATTEMPTS_AGAIN = 3
@@ -35,6 +31,8 @@ ATTEMPTS_AGAIN = 3
 
 def application(pool: str | None) -> Any:
     made = wall_app.application(pool)
+    # A busy machine's nodes take their time to choose a leader.
+    importlib.import_module("airflow_backbone.celery_transport").PATIENCE = 120
 
     @made.task(name="leave_trace")
     def leave_trace(number: int) -> None:

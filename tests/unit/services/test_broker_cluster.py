@@ -146,7 +146,8 @@ def test_a_node_that_is_killed_under_load_loses_no_task(
     workers = [worker(broker, number) for number in (1, 2)]
     sender = broker.client("cluster_app.py", str(TASKS), "0.05", str(settings.PUBLISH_TIMEOUT))
     try:
-        wait_for(lambda: len(broker.done()) >= TASKS // 10, "too few tasks ran before the node was killed")
+        wait_for(lambda: len(broker.done()) >= TASKS // 10 or sender.poll() is not None, "too few tasks ran")
+        assert sender.poll() is None, (broker.folder / "client.log").read_text(encoding="utf-8")
         victim.kill()
         wait_for(lambda: len(broker.done()) >= TASKS // 2, "the tasks do not go on without the node")
         victim.start()
