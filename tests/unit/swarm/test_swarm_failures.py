@@ -15,7 +15,7 @@ pytestmark = needs.docker_engine
 def test_a_failed_update_is_rolled_back_and_says_why(stack: Stack, run_module: Runner) -> None:
     stack.bring("one", stack.service("one", STAYS))
     broken = stack.service("two", "echo the database is away; cat /run/secrets/key; exit 3")
-    broken["UpdateConfig"]["Monitor"] = 30 * SECOND
+    broken["UpdateConfig"]["Monitor"] = 15 * SECOND
     failed = stack.bring("two", broken)
     assert failed["failed"]
     for part in ("it failed, and is what it was before again", "exit code 3", "the database is away"):
@@ -33,11 +33,11 @@ def test_what_never_comes_up_is_told(stack: Stack) -> None:
     never = stack.service("one", "echo no such queue; exit 4")
     # Without one it works for as long as the Engine takes to see that it has ended.
     never["TaskTemplate"]["ContainerSpec"]["Healthcheck"] = {"Test": ["CMD", "false"], "Retries": 1000}
-    failed = stack.bring("one", never, timeout=60)
-    for part in ("0 of its processes work after 60 s", "exit code 4", "no such queue"):
+    failed = stack.bring("one", never, timeout=30)
+    for part in ("0 of its processes work after 30 s", "exit code 4", "no such queue"):
         assert part in failed["msg"]
     sick = stack.service("one", STAYS)
     look = {"Test": ["CMD", "sh", "-c", "echo not yet; false"], "Interval": SECOND, "Timeout": 9 * SECOND, "Retries": 1}
     sick["TaskTemplate"]["ContainerSpec"]["Healthcheck"] = look
-    failed = stack.bring("one", sick, timeout=60)
+    failed = stack.bring("one", sick, timeout=40)
     assert "or because its health check failed" in failed["msg"]
