@@ -31,7 +31,7 @@ OF_PLATFORMS: dict[str, tuple[str, t.Container[str]]] = {
 }
 """Tests of some platforms alone, by their marker: why others skip them, and which ones run them."""
 
-RUN_SECONDS = 300
+RUN_SECONDS = 1200
 TASK_PROCESS = re.compile(r"airflow worker -- ")
 """The title that Airflow 3.3 gives to the process of a task."""
 

@@ -30,6 +30,7 @@ SETTINGS = {
     "AIRFLOW_CONFIG": str(PLACE / "airflow.cfg"),
     "AIRFLOW_BACKBONE_ROUTING": str(ROUTING),
     "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+    "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "300",
     "AIRFLOW__CELERY__BROKER_URL": "amqp://user:password@127.0.0.1/vhost",
     "AIRFLOW__CELERY__RESULT_BACKEND": "db+postgresql+psycopg2://user:password@127.0.0.1/database",
     "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH": str(PLACE / "bundles"),

@@ -35,8 +35,11 @@ SEEK = (HERE / "seek.py").read_text(encoding="utf-8")
 
 Answer = t.TypeVar("Answer")
 
-API_SECONDS = 120
-"""How long the way to an API server in a cluster may be away, as while another pod takes over."""
+REFRESH_SECONDS = 600
+"""In which Airflow has what a run has published; a run with less says that it has not, and ends well."""
+
+API_SECONDS = 300
+"""How long an API server may be away: restarted, busy, or in a cluster while another pod takes over."""
 
 
 def ansible_playbook(
@@ -84,16 +87,22 @@ class Airflow:
         data = None if body is None else json.dumps(body).encode()
         headers = {"Accept": "application/json", "Content-Type": "application/json", **headers}
         request = urllib.request.Request(self._url + path, data, headers, method=method)
+        # Another POST may make a second thing of what the first one made.
+        is_harmless = method != "POST" or path == "/auth/token"
         deadline = time.monotonic() + API_SECONDS
         while True:
             try:
                 return self._answer(request)
-            except urllib.error.HTTPError:
-                raise
-            except (OSError, http.client.HTTPException):
-                if self._again is None or time.monotonic() > deadline:
+            except urllib.error.HTTPError as error:
+                if error.code < http.HTTPStatus.INTERNAL_SERVER_ERROR or not is_harmless or time.monotonic() > deadline:
                     raise
-            self._again()
+            except (OSError, http.client.HTTPException) as error:
+                is_refused = isinstance(getattr(error, "reason", None), ConnectionRefusedError)
+                if not (is_harmless or is_refused or self._again) or time.monotonic() > deadline:
+                    raise
+            time.sleep(1)
+            if self._again:
+                self._again()
 
     @staticmethod
     def _answer(request: urllib.request.Request) -> t.Any:
@@ -286,7 +295,7 @@ def publish(platform: Platform, paths: t.Mapping[str, pathlib.Path], succeeds: b
     """Publish every source, some of them from another directory than the inventory says; the output."""
     sources = [{"name": each["name"], "queues": each["queues"], **each["origin"]} for each in platform.plan["sources"]]
     changed = [{**each, "path": str(paths[each["name"]])} if each["name"] in paths else each for each in sources]
-    given = {"airflow_dag_sources": changed, **variables}
+    given = {"airflow_dag_sources": changed, "airflow_dags_refresh_timeout": REFRESH_SECONDS, **variables}
     return ansible_playbook(platform.inventory, "playbooks/dags.yml", given, succeeds=succeeds)
 
 

@@ -32,7 +32,7 @@ TEMPORARY = PLACE / "tmp"
 TEMPORARY.mkdir()
 GATE = [sys.executable, "-m", "airflow_backbone.gate"]
 ENVIRONMENT = {**os.environ, "TMPDIR": str(TEMPORARY), "AIRFLOW__CORE__FERNET_KEY": "secret-of-the-probe"}
-BUDGET = 3
+BUDGET = 6
 LINGERING = f"{os.getpid()}.4711"
 """Seconds that a process sleeps which has no business after the gate: nothing else on the host sleeps as long."""
 
@@ -334,7 +334,7 @@ class TestCommand(unittest.TestCase):
     def test_time_for_all_files_is_limited(self) -> None:
         files = {f"sleep_{number}": "time.sleep(600)" for number in range(3)}
         directory = write("late", with_header(files))
-        done = self.run_it("--source", f"late={directory}", "--timeout", "1", "--jobs", "1")
+        done = self.run_it("--source", f"late={directory}", "--timeout", "5", "--jobs", "1")
         assert done.returncode == 1, done.stderr
         assert "The time for all files was over." in done.stdout
         assert "2 of its files were not judged: the time for all files was over before." in done.stdout

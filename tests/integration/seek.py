@@ -9,6 +9,7 @@ on standard input. Answers with JSON: the titles of the processes seen, and [pla
 
 from __future__ import annotations
 
+import contextlib
 import json
 import pathlib
 import re
@@ -44,8 +45,10 @@ def main() -> None:
             look(place, subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
         else:
             for file in pathlib.Path(place).rglob("*"):
-                if file.is_file():
-                    look(str(file), file.read_bytes())
+                # One may go meanwhile.
+                with contextlib.suppress(FileNotFoundError):
+                    if file.is_file():
+                        look(str(file), file.read_bytes())
     json.dump({"titles": sorted(titles), "found": sorted(found)}, sys.stdout)
 
 

@@ -44,7 +44,7 @@ MINE, OTHER = PLAN["pools"][:2]
 MY_QUEUE, OTHER_QUEUE = MINE["queues"][0], OTHER["queues"][0]
 QUORUM = {"x-queue-type": "quorum"}
 TIMEOUT = 10
-START_TIMEOUT = 60
+START_TIMEOUT = 300
 
 pytestmark = pytest.mark.broker
 
@@ -239,7 +239,7 @@ def workers_that_are_the_tests_own(
         for process in running:
             process.terminate()
         for process in running:
-            process.wait(timeout=30)
+            process.wait(timeout=300)
 
 
 @pytest.fixture(name="workers")
@@ -270,7 +270,7 @@ def start(pool: dict[str, Any], folder: Path, results: Path) -> subprocess.Popen
 def wait_for(running: list[subprocess.Popen[bytes]], application: Any, folder: Path) -> None:
     """Wait until every worker answers; fail with their logs where one ends or none comes."""
     deadline = time.monotonic() + START_TIMEOUT
-    while len(application.control.ping(timeout=1)) < len(running):
+    while len(application.control.ping(timeout=5)) < len(running):
         logs = "\n".join(path.read_text(encoding="utf-8") for path in folder.glob("*.log"))
         assert all(process.poll() is None for process in running), f"a worker ended:\n{logs}"
         assert time.monotonic() < deadline, f"not all workers answer after {START_TIMEOUT} s:\n{logs}"

@@ -17,6 +17,7 @@ import uuid
 import pytest
 
 from ansible_collections.airstack.backbone.tests.integration.deployed import (
+    REFRESH_SECONDS,
     VERIFY,
     Airflow,
     Platform,
@@ -35,8 +36,11 @@ REPLACE = ["--tags", "airflow_components,airflow_verify"]
 """Those that other workers are for, the doctor included."""
 PATIENCE = 1
 """Seconds that a run waits for a worker which is at work."""
-WORKER_STARTS_WITHIN = 120
-RUN_ENDS_WITHIN = 300
+KNOWN_WITHIN = 600
+RUNS_WITHIN = 600
+WORKER_STARTS_WITHIN = 600
+RUN_ENDS_WITHIN = 900
+UPLOADED_WITHIN = 300
 """Seconds, with the start of its worker."""
 DAGS = "playbooks/dags.yml"
 ROLLBACK = "playbooks/rollback_dags.yml"
@@ -58,7 +62,7 @@ with DAG("release_story", schedule=None):
     @task
     def first() -> str:
         time.sleep(25)
-        for _second in range(600):
+        for _second in range(7200):
             if Variable.get("release_story", default="") == "go on":
                 break
             time.sleep(1)
@@ -129,7 +133,8 @@ class Story:
             {"name": self.source["name"], "queues": self.source["queues"], **origin},
             *({"name": each["name"], "queues": each["queues"], **each["origin"]} for each in others),
         ]
-        return {"airflow_dag_sources": sources, "airflow_dags_only": self.source["name"], **more}
+        here = {"airflow_dag_sources": sources, "airflow_dags_only": self.source["name"]}
+        return {**here, "airflow_dags_refresh_timeout": REFRESH_SECONDS, **more}
 
     def run_playbook(self, playbook: str = DAGS, *options: str, succeeds: bool = True, **more: t.Any) -> str:
         return ansible_playbook(self.platform.inventory, playbook, self.variables(**more), *options, succeeds=succeeds)
@@ -152,6 +157,7 @@ class Story:
 
     def let_go_on(self) -> None:
         """End the wait of the first tasks of all runs."""
+        self.forget()
         self.airflow.ask("POST", "variables", {"key": "release_story", "value": "go on"})
 
     def forget(self) -> None:
@@ -181,17 +187,19 @@ def a_source_from_a_repository(platform: Platform, tmp_path_factory: pytest.Temp
         try:
             yield story
         finally:
-            story.forget()
+            story.let_go_on()
             ansible_playbook(platform.inventory, SITE, {}, *ONLY)
             ansible_playbook(platform.inventory, VERIFY, {})
+            story.forget()
 
 
 @pytest.fixture(name="half_way", scope="module")
 def a_run_between_its_tasks(story: Story) -> dict[str, t.Any]:
     """A run on the first release, whose first task was at work when the second was published and the workers restarted."""
     story.publish("v1", SITE, *ONLY)  # where a source's commits are seen is a setting of Airflow
+    assert wait_for(lambda: story.airflow.knows("release_story"), KNOWN_WITHIN)
     run = story.trigger()
-    assert wait_for(lambda: story.task(run, "first")["state"] == "running", 60)
+    assert wait_for(lambda: story.task(run, "first")["state"] == "running", RUNS_WITHIN)
     story.publish("v2")
     before = story.processes()
     story.replace_workers()
@@ -264,9 +272,14 @@ def test_a_run_that_is_cleared_when_its_release_is_gone_says_so(story: Story, ha
     what = {"dry_run": False, "dag_run_id": run["dag_run_id"], "task_ids": ["second"], "only_failed": False}
     story.airflow.ask("POST", "dags/release_story/clearTaskInstances", {**what, "run_on_latest_version": False})
     assert story.ended(run) == "failed"
-    log = story.airflow.log(story.task(run, "second"))
-    assert f"Release {gone} of source '{story.source['name']}' is gone from" in log
-    assert "Publish it again" in log
+    says = f"Release {gone} of source '{story.source['name']}' is gone from"
+
+    def log() -> str:
+        return story.airflow.log(story.task(run, "second"))
+
+    # A task has failed before its log is uploaded.
+    assert wait_for(lambda: says in log(), UPLOADED_WITHIN), log()
+    assert "Publish it again" in log()
 
 
 def test_what_cannot_be_imported_is_not_released(story: Story, half_way: dict[str, t.Any]) -> None:

@@ -57,9 +57,9 @@ def how_each_attempt_ended(
     airflow.ask("POST", "connections", {"connection_id": CONNECTION, "conn_type": "generic", "password": PASSWORD})
     try:
         with deployed.further_dags(platform, folder, {source["name"]: {"intruder": INTRUDER}}):
-            assert wait_for(lambda: airflow.knows("intruder"), 90)
+            assert wait_for(lambda: airflow.knows("intruder"), 600)
             run = airflow.trigger("intruder", conf={"other": other})
-            assert airflow.ended(run, 180) == "success", airflow.log(airflow.tasks(run)[0])
+            assert airflow.ended(run, 900) == "success", airflow.log(airflow.tasks(run)[0])
             told: Ended = json.loads(airflow.returned(run, "reach"))
             return told
     finally:

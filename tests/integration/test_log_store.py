@@ -59,7 +59,7 @@ def client(access_key: str, secret: str) -> Any:
     settings = Config(
         s3={"addressing_style": "path"},
         request_checksum_calculation="when_required",
-        retries={"max_attempts": 0},
+        retries={"mode": "standard", "max_attempts": 5},
         proxies={},
     )
     session = boto3.session.Session(access_key, secret, region_name=STORE["region"])

@@ -20,7 +20,7 @@ def test_no_secret_shows_in_processes_or_the_journal(platform: Platform, machine
 
 
 @pytest.mark.parametrize(
-    ("place", "command"), [("arguments", "sh -c 'sleep 3; :' {}"), ("environment", "PLANTED={} sleep 3")]
+    ("place", "command"), [("arguments", "sh -c 'sleep 120; :' {}"), ("environment", "PLANTED={} sleep 120")]
 )
 def test_a_secret_that_shows_would_be_found(platform: Platform, place: str, command: str) -> None:
     machine, planted = platform.hosts[0], f"planted/in {place}"

@@ -68,4 +68,4 @@ def test_workers_that_were_killed_start_again(platform: Platform, finished: list
     for (machine, _unit), pid in before.items():
         platform.run(machine, f"kill -KILL {pid}")
     for worker in platform.workers:
-        assert wait_for(lambda worker=worker: main_process(worker) not in ("0", before[worker[:2]]), 30)
+        assert wait_for(lambda worker=worker: main_process(worker) not in ("0", before[worker[:2]]), 300)

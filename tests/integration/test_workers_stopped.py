@@ -67,7 +67,10 @@ def test_a_worker_waits_for_the_dag_storage(platform: Platform, unmounted: tuple
         return platform.run(host, shows).stdout.strip()
 
     platform.run(host, f"systemctl start --no-block {unit}")
-    assert wait_for(lambda: state() == "auto-restart", 10)
-    assert "is the DAG storage mounted?" in platform.run(host, f"journalctl --unit {unit} --lines 20").stdout
+    assert wait_for(lambda: state() == "auto-restart", 120)
+    assert (
+        "is the DAG storage mounted?"
+        in platform.run(host, f"journalctl --sync; journalctl --unit {unit} --lines 20").stdout
+    )
     platform.run(host, f"umount {HIDES}")
-    assert wait_for(lambda: state() in ("start", "running"), 30), "it comes back by itself once the storage is there"
+    assert wait_for(lambda: state() in ("start", "running"), 120), "it comes back by itself once the storage is there"

@@ -30,7 +30,7 @@ Emit = Callable[[dict[str, Any]], None]
 PATIENCE = 2
 """A file is stopped after so many times its parse budget: long enough to tell how slow a slow one is."""
 
-TRACE_MARGIN = 0.5
+TRACE_MARGIN = 5.0
 """Seconds after the time limit that faulthandler has to write down where the file was."""
 
 ADVICE = "Do what takes long in its tasks, not at the top of the file."
