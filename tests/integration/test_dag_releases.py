@@ -40,8 +40,8 @@ KNOWN_WITHIN = 600
 RUNS_WITHIN = 600
 WORKER_STARTS_WITHIN = 600
 RUN_ENDS_WITHIN = 900
-UPLOADED_WITHIN = 300
 """Seconds, with the start of its worker."""
+UPLOADED_WITHIN = 300
 DAGS = "playbooks/dags.yml"
 ROLLBACK = "playbooks/rollback_dags.yml"
 

@@ -22,6 +22,7 @@ pytest.importorskip("pycurl", reason="pycurl, without which kombu does not consu
 pytest.importorskip("boto3", reason="boto3 is not installed here")
 pytest.importorskip("moto.server", reason="moto's server, which stands for AWS, is not installed here")
 
+from airflow_backbone import celery_sqs
 from ansible_collections.airstack.backbone.plugins.module_utils._services import sqs
 from ansible_collections.airstack.backbone.tests.unit.services import aws, sqs_app
 from ansible_collections.airstack.backbone.tests.unit.services.aws import Aws
@@ -29,8 +30,6 @@ from ansible_collections.airstack.backbone.tests.unit.services.sqs_plans import 
 
 START_SECONDS = 120
 PATIENCE_SECONDS = 120
-BRIEF_SECONDS = 2
-"""As airflow_backbone.celery_sqs has it."""
 
 KEYS = {"core": "AKIACORE", "etl": "AKIAETL", "ml": "AKIAML"}
 
@@ -253,4 +252,4 @@ def test_one_queue_does_not_wait_for_a_question_to_another(platform: Platform) -
         assert wait_for(lambda: all(len(platform.aws.waits[name]) >= 2 for name in names), PATIENCE_SECONDS)
         platform.send("etl_highmem", "soon")
         assert wait_for(lambda: platform.ran()["soon"] == 1, PATIENCE_SECONDS)
-    assert {seconds for name in names for seconds in platform.aws.waits[name]} == {BRIEF_SECONDS}
+    assert {seconds for name in names for seconds in platform.aws.waits[name]} == {celery_sqs.BRIEF_SECONDS}
