@@ -160,6 +160,9 @@ class Words:
         self.told: list[tuple[str, str, tuple[str, ...]]] = []
         self.refusing: set[tuple[str, str]] = set()
         self.silent: set[str] = set()
+        self.held: State = {}
+        self.takes = 0.0
+        """Seconds that an answer takes."""
         self.delay = 0
         self._depths = dict(depths or {})
         self._waiting: list[tuple[int, str, str, str]] = []
@@ -174,8 +177,10 @@ class Words:
         for _look, verb, queue, name in due:
             (self.now[name].add if verb == "add" else self.now[name].discard)(queue)
         asked = self.now if names is None else names
-        if names is None or self.silent & set(names):
+        if names is None or self.silent & set(names) or seconds < self.takes:
             CLOCK.sleep(seconds)
+        if seconds < self.takes:
+            return {}
         return {name: frozenset(self.now[name]) for name in asked if name not in self.silent and name in self.now}
 
     def add(self, queue: str, names: Sequence[str], _seconds: float, _arguments: Mapping[str, Any]) -> None:
@@ -193,8 +198,8 @@ class Words:
     def depths(self, queues: Iterable[str]) -> dict[str, moves.Depth]:
         return {queue: self._depths.get(queue, moves.Depth(0, None)) for queue in queues}
 
-    def holding(self, names: Sequence[str], _seconds: float) -> State:
-        return {name: frozenset() for name in names}
+    def holding(self, names: Sequence[str], seconds: float) -> State:
+        return {name: self.held.get(name, frozenset()) for name in names} if seconds >= self.takes else {}
 
 
 @pytest.fixture(autouse=True)
@@ -238,6 +243,21 @@ def test_a_worker_that_keeps_a_queue_is_named() -> None:
     assert outcome.behind == {
         "etl@w1": "etl@w1 was told to consume b no more and still does. See its log, and do this again"
     }
+
+
+def test_a_worker_that_answers_late_is_heard_at_the_end_too() -> None:
+    words = Words(state(w1="a b"))
+    words.refusing.add(("etl@w1", "b"))
+    words.takes = 0.5
+    assert "still does" in move(words, state(w1="a")).behind["etl@w1"]
+
+
+def test_a_worker_that_answers_late_is_no_stranger() -> None:
+    """One of the two consumers that the broker counts left the queue, and holds a message of it."""
+    words = Words(state(w1="a", w2="b"), {"a": moves.Depth(3, 2)})
+    words.held = state(w2="a")
+    words.takes = 3.0
+    assert move(words, state(w1="b")).unserved == {"a": 3}
 
 
 @pytest.mark.parametrize("wanted", [state(w1="a b"), state(w1="")])
